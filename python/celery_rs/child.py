@@ -1,0 +1,332 @@
+"""A forked child: Celery's own initialisation of a pool process, and the loop that runs jobs in its seats."""
+import atexit
+import gc
+import itertools
+import logging
+import os
+import signal
+import sys
+import threading
+
+from billiard import common, context, pool, process
+from billiard import util as billiard_util
+from billiard.compat import mem_rss
+from billiard.context import ForkProcess
+from billiard.einfo import ExceptionInfo
+from celery import signals
+from celery._state import _set_task_join_will_block
+from celery.app import trace
+from celery.exceptions import SoftTimeLimitExceeded
+from celery.utils.log import get_logger
+from kombu.exceptions import ContentDisallowed
+
+from celery_rs import outcome, relay
+from celery_rs._bridge import Child
+from celery_rs.request import Requests
+
+logger = get_logger('celery.pool')
+
+#: Signals that a terminal or a service manager sends to the whole group; the parent decides what becomes of them.
+OF_THE_GROUP = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1')
+
+EX_OK, EX_FAILURE = 0, 1
+
+
+class PoolProcess(ForkProcess):
+    """What `billiard.current_process()` is in a prefork child."""
+
+    def __init__(self, plan, index, serial, descriptor):
+        super().__init__()
+        self.name = f'ForkPoolWorker-{serial}'
+        self._identity = (serial,)
+        self.daemon = True
+        self.index = index
+        self.plan = plan
+        self.descriptor = descriptor
+
+    def run(self):
+        prefork(Child(self.descriptor), self.plan)
+
+    def _bootstrap(self):
+        """As billiard's, in fewer pages: the zygote has given away its stdin, and Python renews logging's locks itself.
+
+        Each object that is merely looked at costs a copy of its page in every child, and there are many loggers.
+        """
+        context._force_start_method(self._start_method)
+        process._process_counter = itertools.count(1)
+        process._children = set()
+        process._set_current_process(self)
+        for handler in self.plan.own_locks:
+            handler.createLock()
+        billiard_util._finalizer_registry.clear()
+        billiard_util._run_after_forkers()
+        billiard_util.info('child process %s calling self.run()', self.pid)
+        self.run()
+
+
+class Plan:
+    """What the zygote has found out about its children to be."""
+
+    def __init__(self, app, worker, pool):
+        self.app = app
+        self.pool = pool
+        self.hostname = worker.hostname
+        self.seats = worker.concurrency if pool == 'threads' else 1
+        self.asks_rss = bool(worker.max_memory_per_child)
+        self.own_locks = handlers_with_own_locks()
+        if pool == 'prefork':
+            close_stdin()
+
+
+def handlers_with_own_locks():
+    """Log handlers whose locks Python does not know of."""
+    loggers = [logging.root, *logging.Logger.manager.loggerDict.values()]
+    handlers = {id(handler): handler for logger in loggers for handler in getattr(logger, 'handlers', ())}
+    return [handler for handler in handlers.values() if has_own_lock(handler)]
+
+
+def has_own_lock(handler):
+    made_by = type(handler).createLock
+    return made_by not in (logging.Handler.createLock, logging.NullHandler.createLock)
+
+
+def close_stdin():
+    """What billiard does in each child, once."""
+    try:
+        sys.stdin.close()
+        sys.stdin = open(os.devnull)
+    except (AttributeError, OSError, ValueError):
+        pass
+
+
+def serve(plan, index, serial, descriptor):
+    """Never returns: the process ends here."""
+    gc.enable()
+    code = EX_FAILURE
+    try:
+        if plan.pool == 'prefork':
+            PoolProcess(plan, index, serial, descriptor)._bootstrap()
+        else:
+            code = main_process(Child(descriptor), plan)
+    finally:
+        os._exit(code)
+
+
+# -- prefork: one seat, on the main thread
+
+
+def prefork(bridge, plan):
+    code = [None]
+
+    def leave(status=None):
+        code[0] = status
+        raise SystemExit(status)
+
+    sys.exit = leave
+    try:
+        initialize(bridge, plan)
+        Seat(bridge, plan).work()
+        finish(EX_OK)
+    except SystemExit as exc:
+        finish(exit_code(exc.code if code[0] is None else code[0]))
+    except ConnectionError:
+        finish(EX_FAILURE)
+    except BaseException as exc:
+        logger.error('Pool process %r error: %r', process.current_process(), exc, exc_info=True)
+        finish(EX_FAILURE)
+
+
+def initialize(bridge, plan):
+    from celery.concurrency import prefork
+    common.clear_terminate_handler_fired()
+    try:
+        prefork.process_initializer(plan.app, plan.hostname)
+    except BaseException as exc:
+        bridge.failed(ExceptionInfo().traceback if isinstance(exc, Exception) else repr(exc))
+        raise
+    bridge.survive_zygote()
+    common.reset_signals()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def finish(code):
+    """As billiard's pool processes do: no `atexit`, no finalizers, but Celery's signal."""
+    from celery.concurrency import prefork
+    try:
+        prefork.process_destructor(os.getpid(), code)
+    finally:
+        for stream in (sys.__stdout__, sys.__stderr__):
+            flush(stream)
+        os._exit(code & 0xff)
+
+
+def exit_code(status):
+    if status is None:
+        return EX_OK
+    return status if isinstance(status, int) else EX_FAILURE
+
+
+def flush(stream):
+    try:
+        stream.flush()
+    except (AttributeError, OSError, ValueError):
+        pass
+
+
+# -- threads and solo: Celery runs these in its main process
+
+
+def main_process(bridge, plan):
+    for name in OF_THE_GROUP:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    billiard_util._run_after_forkers()
+    _set_task_join_will_block(True)
+    app = plan.app
+    app.set_current()
+    try:
+        for name, task in app.tasks.items():
+            task.__trace__ = trace.build_tracer(name, task, app.loader, plan.hostname, app=app)
+        if plan.pool == 'solo':
+            signals.worker_process_init.send(sender=plan.hostname if outcome.REJECT_FAILS else None)
+    except Exception:
+        bridge.failed(ExceptionInfo().traceback)
+        return EX_FAILURE
+    code = work_threads(bridge, plan) if plan.pool == 'threads' else work_solo(bridge, plan)
+    atexit._run_exitfuncs()
+    for stream in (sys.__stdout__, sys.__stderr__):
+        flush(stream)
+    return code
+
+
+def work_solo(bridge, plan):
+    seat = Seat(bridge, plan, soft_limits=False)
+    try:
+        seat.work()
+    except SystemExit as exc:
+        return exit_code(exc.code)
+    except (ConnectionError, KeyboardInterrupt):
+        return EX_FAILURE
+    return EX_OK
+
+
+def work_threads(bridge, plan):
+    bridge.up()
+    threads = [
+        threading.Thread(target=seat_thread, args=(bridge, plan), name=f'ThreadPoolExecutor-0_{seat}', daemon=True)
+        for seat in range(plan.seats)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return EX_OK
+
+
+def seat_thread(bridge, plan):
+    seat = Seat(bridge, plan, soft_limits=False, announce=False)
+    while True:
+        try:
+            return seat.work()
+        except (SystemExit, KeyboardInterrupt) as exc:
+            # Of a task: Celery reports the worker as lost and the thread lives on.
+            seat.lost(exc)
+        except ConnectionError:
+            os._exit(EX_FAILURE)
+
+
+# -- a seat
+
+
+class Seat:
+    """Runs one job after the other."""
+
+    def __init__(self, bridge, plan, soft_limits=True, announce=True):
+        self.bridge = bridge
+        self.app = plan.app
+        self.asks_rss = plan.asks_rss
+        self.announce = announce
+        self.requests = Requests(plan.app, plan.hostname)
+        self.tasks = plan.app._tasks
+        #: Number of the job whose task is being traced; 0 between jobs.
+        self.tracing = 0
+        self.job = None
+        if soft_limits:
+            signal.signal(pool.SIG_SOFT_TIMEOUT, self.on_soft_limit)
+
+    def work(self):
+        """Until the parent says stop."""
+        if self.announce:
+            self.bridge.up()
+            self.announce = False
+        next_job, run = self.bridge.next_job, self.run
+        while True:
+            job = next_job()
+            if job is None:
+                return
+            self.job = job
+            run(job)
+
+    def on_soft_limit(self, signum, frame):
+        """Only a task that runs can exceed a limit; a signal that comes too late is nobody's."""
+        named = self.bridge.soft_limited()
+        if self.tracing and named in (0, self.tracing):
+            raise SoftTimeLimitExceeded()
+
+    def run(self, job):
+        number, name, id = job[0], job[1], job[2]
+        request = self.requests.request(job)
+        try:
+            body = self.requests.body(job, request)
+        except Exception as exc:
+            return self.report(number, outcome.undecodable(exc, isinstance(exc, ContentDisallowed)), None)
+        task = self.tasks.get(name)
+        execution = relay.running.current = relay.Execution(self.bridge, number, id, task)
+        traced = None
+        try:
+            self.tracing = number
+            # By attribute, as Celery's pool finds it: what has been patched is what runs.
+            traced = trace.fast_trace_task(name, id, request, body, None, None)
+            self.tracing = 0
+        except BaseException as exc:
+            self.tracing = 0
+            if traced is None:
+                return self.escaped(execution, request, exc)
+        self.finished(execution, request, traced)
+
+    def finished(self, execution, request, traced):
+        failed, result, runtime = traced
+        if failed:
+            ended = outcome.outcome(traced, execution.task, request)
+        else:
+            ended = outcome.SUCCESS, result if type(result) is str else str(result), '', False, False
+        relay.running.current = None
+        self.report(execution.number, ended, execution.stored, runtime or 0.0)
+
+    def escaped(self, execution, request, exc):
+        if common.terminate_handler_fired() or isinstance(exc, (SystemExit, KeyboardInterrupt)):
+            # The job is lost with its process, which is what the parent will see.
+            raise exc
+        einfo = ExceptionInfo()
+        ended = outcome.raised(einfo, execution.task, request)
+        relay.running.current = None
+        self.report(execution.number, ended, execution.stored)
+
+    def report(self, number, ended, stored, runtime=0.0):
+        rss = mem_rss() if self.asks_rss else 0
+        self.job = None
+        self.bridge.done(number, ended, runtime, stored, rss)
+
+    def lost(self, exc):
+        """A thread cannot end with its task: what `apply_target` reports in its place."""
+        job, self.job = self.job, None
+        if job is None:
+            return
+        from billiard.exceptions import WorkerLostError
+        request = self.requests.request(job)
+        args, kwargs, embed = self.requests.body(job, request)
+        request.update({'args': args, 'kwargs': kwargs}, **embed or {})
+        execution = relay.running.current = relay.Execution(self.bridge, job[0], job[2], self.tasks.get(job[1]))
+        try:
+            raise WorkerLostError(repr(exc))
+        except WorkerLostError as lost:
+            self.escaped(execution, request, lost)

@@ -1,0 +1,87 @@
+"""What a tracer's return means to Celery's main process (`celery/worker/request.py`), as plain data."""
+import celery
+from billiard.einfo import ExceptionWithTraceback
+from celery import signals
+from celery.app.task import Context
+from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded
+from celery.utils.serialization import get_pickled_exception
+from kombu.utils.encoding import safe_repr, safe_str
+
+#: Numbers of the kinds, as `src/python/outcome.rs` has them.
+SUCCESS, FAILURE, RETRY, IGNORED, REJECTED, OUT_OF_MEMORY, INTERNAL, UNDECODABLE = range(8)
+
+#: Since 5.7 a rejected task that will not come back counts as failed.
+REJECT_FAILS = tuple(celery.VERSION[:2]) >= (5, 7)
+
+IGNORED_OUTCOME = (IGNORED, '', '', False, False)
+OUT_OF_MEMORY_OUTCOME = (OUT_OF_MEMORY, '', '', False, False)
+
+
+def outcome(traced, task, request):
+    """From the `(failed, result, runtime)` of the tracer."""
+    failed, result, _ = traced
+    if not failed:
+        return SUCCESS, result if isinstance(result, str) else str(result), '', False, False
+    exc = exception_of(result)
+    if isinstance(exc, MemoryError):
+        return OUT_OF_MEMORY_OUTCOME
+    if isinstance(exc, Reject):
+        return rejected(exc, result, task, request)
+    if isinstance(exc, Ignore):
+        return IGNORED_OUTCOME
+    if isinstance(exc, Retry):
+        return RETRY, safe_repr(exc.exc), safe_str(result.traceback), False, False
+    return FAILURE, represent(exc), safe_str(result.traceback), isinstance(exc, TimeLimitExceeded), False
+
+
+def raised(einfo, task, request):
+    """The tracer let an exception through: the main process records the failure, here in its place."""
+    exc = exception_of(einfo)
+    if isinstance(exc, MemoryError):
+        return OUT_OF_MEMORY_OUTCOME
+    if isinstance(exc, Reject):
+        return rejected(exc, einfo, task, request)
+    if isinstance(exc, Ignore):
+        return IGNORED_OUTCOME
+    if task is not None:
+        record_failure(exc, einfo, task, request)
+    return INTERNAL, represent(exc), safe_str(einfo.traceback), False, False
+
+
+def undecodable(exc, disallowed):
+    return UNDECODABLE, safe_repr(exc), '', disallowed, False
+
+
+def rejected(exc, einfo, task, request):
+    fails = REJECT_FAILS and not exc.requeue and task is not None
+    if fails:
+        record_failure(exc, einfo, task, request)
+    return REJECTED, represent(exc), safe_str(einfo.traceback), bool(exc.requeue), fails
+
+
+def record_failure(exc, einfo, task, request):
+    """Stores the failure and tells the receivers, with the request on the task's stack."""
+    context = Context(request)
+    ignored = request.get('ignore_result')
+    ignored = task.ignore_result if ignored is None else ignored
+    task.backend.mark_as_failure(
+        request['id'], exc, request=context,
+        store_result=not ignored or task.store_errors_even_if_ignored,
+    )
+    task.request_stack.push(context)
+    try:
+        signals.task_failure.send(
+            sender=task, task_id=request['id'], exception=exc, args=request.get('args'), kwargs=request.get('kwargs'),
+            traceback=einfo.traceback, einfo=einfo,
+        )
+    finally:
+        task.request_stack.pop()
+
+
+def exception_of(einfo):
+    exc = einfo.exception
+    return exc.exc if isinstance(exc, ExceptionWithTraceback) else exc
+
+
+def represent(exc):
+    return safe_repr(get_pickled_exception(exc))

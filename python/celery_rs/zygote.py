@@ -1,0 +1,192 @@
+"""The zygote: loads the app as `celery worker` does, up to where the pool would start, and forks children on request."""
+import gc
+import io
+import json
+import logging
+import os
+import signal
+import sys
+import traceback
+
+POOLS = {
+    'celery.concurrency.prefork': 'prefork',
+    'celery.concurrency.thread': 'threads',
+    'celery.concurrency.solo': 'solo',
+}
+UNSUPPORTED_POOL = """\
+celery-rs has no pool {0!r}: use prefork, threads or solo, or run this worker with Python's celery."""
+NO_CELERY = """\
+celery-rs cannot import celery in {0}: {1}
+Activate the virtualenv of your project, or set VIRTUAL_ENV."""
+
+#: The parent decides when to leave, and says so by closing the socket.
+IGNORED_SIGNALS = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2')
+
+
+class Initialized(BaseException):
+    """Unwinds the command line once the worker is as far as `WorkController.start`."""
+
+    def __init__(self, worker):
+        super().__init__(worker)
+        self.worker = worker
+
+
+class Failed(Exception):
+    """There will be no worker: what Celery prints, and its exit code."""
+
+    def __init__(self, message, code=1):
+        super().__init__(message)
+        self.message = message
+        self.code = code
+
+
+class NoSteps:
+    """In the place of the worker's blueprint, whose steps are the parent's business."""
+
+    def __init__(self, steps=None, **callbacks):
+        self.steps = steps
+        self.state = None
+
+    def apply(self, worker, autoscale=None, **kwargs):
+        worker.autoscale = autoscale
+        worker.max_concurrency, worker.min_concurrency = autoscale or (None, worker.concurrency)
+
+
+def main(bridge, argv):
+    """Serves until the parent leaves; the exit code."""
+    for name in IGNORED_SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+    add_to_path(os.getcwd())
+    try:
+        worker = load(argv)
+        plan, text = prepare(worker)
+    except Failed as failed:
+        bridge.failed(failed.message, failed.code)
+        return failed.code
+    except Exception:
+        bridge.failed(traceback.format_exc(), 1)
+        return 1
+    bridge.manifest(text)
+    freeze()
+    return serve(bridge, plan)
+
+
+def add_to_path(directory):
+    if directory not in sys.path:
+        sys.path.insert(0, directory)
+
+
+def load(argv):
+    """Celery's own command line, stopped before it starts the worker."""
+    try:
+        from celery.worker import WorkController
+    except ImportError as exc:
+        raise Failed(NO_CELERY.format(sys.prefix, exc)) from exc
+    WorkController.Blueprint = NoSteps
+    WorkController.start = initialized
+    import click
+    from celery.bin.celery import celery
+    try:
+        status = celery.main(args=list(argv), prog_name='celery', standalone_mode=False, auto_envvar_prefix='CELERY')
+    except Initialized as done:
+        return done.worker
+    except click.ClickException as exc:
+        raise Failed(shown(exc), exc.exit_code) from exc
+    except click.exceptions.Abort as exc:
+        raise Failed('Aborted!') from exc
+    except SystemExit as exc:
+        raise Failed('' if isinstance(exc.code, int) else str(exc.code or ''), exit_code(exc)) from exc
+    raise Failed('', status if isinstance(status, int) else 0)
+
+
+def initialized(worker):
+    raise Initialized(worker)
+
+
+def shown(exc):
+    """A usage error as click prints it."""
+    text = io.StringIO()
+    exc.show(file=text)
+    return text.getvalue().rstrip('\n')
+
+
+def exit_code(exc):
+    if exc.code is None:
+        return 0
+    return exc.code if isinstance(exc.code, int) else 1
+
+
+def prepare(worker):
+    """The rest of what Celery's main process does before its pool starts."""
+    from celery import signals
+    from celery_rs import child, manifest, relay
+    add_to_path(os.getcwd())
+    app = worker.app
+    # The worker's class is bound to the app through a proxy in some cases.
+    app = getattr(app, '_get_current_object', lambda: app)()
+    pool = pool_name(worker)
+    signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
+    relay.install(app)
+    text = json.dumps(manifest.manifest(app, worker, pool))
+    from celery import platforms
+    platforms.set_process_title('celeryd', info=f'{worker.hostname}:zygote')
+    if not worker._custom_logging and worker.redirect_stdouts:
+        app.log.redirect_stdouts(worker.redirect_stdouts_level)
+    warn_deprecated(app)
+    return child.Plan(app, worker, pool), text
+
+
+def pool_name(worker):
+    module = worker.pool_cls if isinstance(worker.pool_cls, str) else worker.pool_cls.__module__
+    try:
+        return POOLS[module]
+    except KeyError:
+        raise Failed(UNSUPPORTED_POOL.format(module.rpartition('.')[2])) from None
+
+
+def warn_deprecated(app):
+    source = app._config_source
+    if isinstance(source, str) and source.lower() == 'django.conf:settings':
+        return
+    if app.conf.maybe_warn_deprecated_settings():
+        logging.getLogger('celery.apps.worker').warning(
+            'Please run `celery upgrade settings path/to/settings.py` to avoid these warnings and to allow a smoother '
+            'upgrade to Celery 6.0.'
+        )
+
+
+def freeze():
+    """Everything loaded so far is shared with the children for good: no collection shall write to its pages."""
+    gc.collect()
+    gc.disable()
+    gc.freeze()
+
+
+def serve(bridge, plan):
+    from celery import signals
+    from celery_rs import child
+    bridge.serve()
+    while True:
+        try:
+            request = bridge.next()
+        except ConnectionError:
+            return 1
+        if request is None:
+            return 0
+        index, serial, descriptor = request
+        signals.worker_before_create_process.send(sender=plan)
+        for stream in (sys.stdout, sys.stderr):
+            child.flush(stream)
+        pid = os.fork()
+        if pid == 0:
+            become_child(bridge)
+            child.serve(plan, index, serial, descriptor)
+        os.close(descriptor)
+        bridge.forked(index, pid)
+
+
+def become_child(bridge):
+    bridge.leave()
+    for name in IGNORED_SIGNALS:
+        default = signal.default_int_handler if name == 'SIGINT' else signal.SIG_DFL
+        signal.signal(getattr(signal, name), default)

@@ -1,0 +1,188 @@
+//! [`App::boot`]: loads the app and settles its settings, before anything connects.
+
+use std::{collections::HashMap, sync::Arc};
+
+use crate::{
+    app::{App, AppError},
+    config::{Layers, Queues, Settings, Strings, WorkerArgs},
+    ipc::Manifest,
+    pool::prefork::{Zygote, ZygoteCommand},
+    serialization::{Map, Value, json},
+    task::{Registry, TaskOptions},
+};
+
+/// The hidden subcommand that makes this program a zygote.
+pub const ZYGOTE_COMMAND: &str = "__zygote";
+
+/// Names for the banner.
+#[derive(Debug, Clone, Default)]
+pub struct About {
+    /// Name and address of the app: `proj:0x7f...`.
+    pub app: String,
+    /// What follows the `v`: `5.7.0 (collider)`.
+    pub version: String,
+    /// `platform.platform()`.
+    pub platform: String,
+}
+
+/// A loaded app with settled settings; nothing has connected yet.
+pub struct Booted {
+    /// The settings.
+    pub settings: Settings,
+    /// The queues, with `-Q`, `-X` and `worker_direct` applied.
+    pub queues: Queues,
+    /// Names for the banner.
+    pub about: About,
+    /// Every task, native and Python, sorted.
+    pub tasks: Vec<String>,
+    pub(super) registry: Arc<Registry>,
+    pub(super) manifest: Option<Manifest>,
+    pub(super) app: App,
+    pub(super) args: WorkerArgs,
+    pub(super) resolved: Resolved,
+    pub(super) zygote: Option<(Zygote, ZygoteCommand)>,
+}
+
+/// The worker's options as Celery has resolved them from command line, environment and settings (`Manifest.options`).
+#[derive(Debug, Default)]
+pub(super) struct Resolved(Map);
+
+impl Resolved {
+    pub(super) fn number(&self, name: &str) -> Option<f64> {
+        self.0.get(name).and_then(Value::as_f64)
+    }
+
+    pub(super) fn text(&self, name: &str) -> Option<&str> {
+        self.0.get(name).and_then(Value::as_str)
+    }
+
+    pub(super) fn truth(&self, name: &str) -> Option<bool> {
+        self.0.get(name).filter(|value| !value.is_null()).map(Value::is_truthy)
+    }
+}
+
+impl App {
+    /// Loads the Python app that `args` names, if any, and settles the settings. `words` is the command line without the
+    /// program, for Celery to read in the process that loads the app.
+    ///
+    /// # Errors
+    /// Those of Celery's own command line, in its words and with its exit codes; settings that mean nothing.
+    pub async fn boot(self, args: WorkerArgs, words: &[String], environment: &dyn Strings) -> Result<Booted, AppError> {
+        let wants_python = args.app.is_some() || self.tasks().next().is_none();
+        let zygote = if wants_python { Some(launch(words).await?) } else { None };
+        let (zygote, manifest) = zygote.map(|(zygote, manifest, command)| ((zygote, command), manifest)).unzip();
+        let said =
+            manifest.as_ref().map(|manifest: &Manifest| object(&manifest.settings)).transpose()?.unwrap_or_default();
+        let settings = Settings::resolve(Layers::new(said, environment, args.settings()))?;
+        let resolved = manifest.as_ref().map(|manifest| object(&manifest.options)).transpose()?.unwrap_or_default();
+        let queues = select_queues(&settings, manifest.as_ref(), &args)?;
+        let python = manifest.as_ref().map_or(&[][..], |manifest| &manifest.tasks);
+        let registry = Arc::new(self.registry(python, &TaskOptions::from_settings(&settings.task))?);
+        let tasks = registry.names().into_iter().map(str::to_owned).collect();
+        let about = about(manifest.as_ref());
+        Ok(Booted {
+            settings,
+            queues,
+            about,
+            tasks,
+            registry,
+            manifest,
+            app: self,
+            args,
+            resolved: Resolved(resolved),
+            zygote,
+        })
+    }
+}
+
+impl Booted {
+    /// One line for each thing that the app wants of Celery's main process and that this worker does not do.
+    pub fn refusals(&self) -> Vec<String> {
+        let mut lines = self.settings.refusals();
+        if let Some(manifest) = &self.manifest {
+            lines.extend(refused(manifest));
+        }
+        lines
+    }
+
+    /// Node name.
+    pub fn hostname(&self) -> &str {
+        self.manifest.as_ref().map_or(&self.args.hostname, |manifest| &manifest.hostname)
+    }
+
+    /// Options of known tasks that hold for what is sent to them.
+    pub(super) fn exec_options(&self) -> HashMap<Box<str>, Map> {
+        let options = self.registry.iter().map(|task| (Box::from(&*task.name), task.options.exec_options()));
+        options.filter(|(_, options)| !options.is_empty()).collect()
+    }
+}
+
+#[cfg(feature = "python")]
+async fn launch(words: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
+    let program =
+        std::env::current_exe().map_err(|error| AppError::unsupported(format!("cannot find this program: {error}")))?;
+    let options = crate::ipc::ZygoteOptions { argv: words.to_vec() };
+    let command =
+        ZygoteCommand { program, args: vec![ZYGOTE_COMMAND.into(), options.to_json().into()], env: Vec::new() };
+    let (zygote, manifest) = Zygote::launch(&command).await?;
+    Ok((zygote, manifest, command))
+}
+
+#[cfg(not(feature = "python"))]
+async fn launch(_: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
+    Err(AppError::unsupported("this celery-rs was built without the feature 'python': it runs native tasks only"))
+}
+
+fn about(manifest: Option<&Manifest>) -> About {
+    manifest.map_or_else(About::default, |manifest| About {
+        app: manifest.app_repr.clone(),
+        version: manifest.celery_banner.clone(),
+        platform: manifest.platform.clone(),
+    })
+}
+
+/// Signals that Celery sends in its main process once the pool runs, where this worker has no Python.
+const MAIN_SIGNALS: &[&str] = &[
+    "heartbeat_sent",
+    "task_received",
+    "task_rejected",
+    "task_revoked",
+    "task_unknown",
+    "worker_ready",
+    "worker_shutdown",
+    "worker_shutting_down",
+];
+
+fn refused(manifest: &Manifest) -> impl Iterator<Item = String> {
+    let steps = manifest.bootsteps.iter().map(|step| format!("boot step {step} is not run by celery-rs"));
+    let commands = &manifest.control_commands;
+    let commands =
+        commands.iter().map(|command| format!("remote control command {command} is not served by celery-rs"));
+    let signals = manifest.signals.iter().filter(|signal| MAIN_SIGNALS.contains(&signal.as_str()));
+    let signals =
+        signals.map(|signal| format!("signal {signal} is not sent by celery-rs: its receivers are not called"));
+    let requests = manifest.tasks.iter().filter(|task| !task.custom_request.is_empty());
+    let requests = requests.map(|task| format!("task {}: {} is not used by celery-rs", task.name, task.custom_request));
+    steps.chain(commands).chain(signals).chain(requests)
+}
+
+fn select_queues(settings: &Settings, manifest: Option<&Manifest>, args: &WorkerArgs) -> Result<Queues, AppError> {
+    if let Some(manifest) = manifest {
+        let declared = json::parse(&manifest.queues)?;
+        return Ok(Queues::from_manifest(&settings.task, &declared, &manifest.consume_from)?);
+    }
+    let mut queues = Queues::new(&settings.task, Vec::new());
+    queues.select(&args.queues)?;
+    queues.deselect(&args.exclude_queues);
+    if settings.worker.direct {
+        queues.add_direct(&args.hostname);
+    }
+    Ok(queues)
+}
+
+fn object(text: &[u8]) -> Result<Map, AppError> {
+    match json::parse(text)? {
+        Value::Map(map) => Ok(map),
+        _ => Ok(Map::new()),
+    }
+}

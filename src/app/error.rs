@@ -1,0 +1,63 @@
+//! [`AppError`]: why there is no worker, in words for the user and with Celery's exit code.
+
+use crate::{
+    backend::BackendError, broker::BrokerError, config::ConfigError, pool::PoolError, protocol::ProtocolError,
+    serialization::DecodeError,
+};
+
+/// What keeps a worker from starting. Its text never holds a password.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct AppError(#[from] Kind);
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Pool(#[from] PoolError),
+    #[error(transparent)]
+    Broker(#[from] BrokerError),
+    #[error(transparent)]
+    Backend(#[from] BackendError),
+    #[error("the app's manifest cannot be read: {0}")]
+    Manifest(#[from] DecodeError),
+    #[error(transparent)]
+    Protocol(#[from] ProtocolError),
+    #[error("{0}")]
+    Unsupported(String),
+}
+
+impl AppError {
+    /// Something that this build or this worker does not do.
+    pub(super) fn unsupported(what: impl Into<String>) -> Self {
+        Kind::Unsupported(what.into()).into()
+    }
+
+    /// The exit code Celery gives for it: 2 for what the user typed, 1 for everything else.
+    pub fn exit_code(&self) -> i32 {
+        match &self.0 {
+            Kind::Pool(PoolError::App { code, .. }) => *code,
+            Kind::Unsupported(_) => 2,
+            _ => 1,
+        }
+    }
+}
+
+impl From<String> for AppError {
+    fn from(reason: String) -> Self {
+        Self::unsupported(reason)
+    }
+}
+
+macro_rules! from {
+    ($($error:ty),*) => {
+        $(impl From<$error> for AppError {
+            fn from(error: $error) -> Self {
+                Kind::from(error).into()
+            }
+        })*
+    };
+}
+
+from!(ConfigError, PoolError, BrokerError, BackendError, DecodeError, ProtocolError);

@@ -1,0 +1,14 @@
+//! Assembly: from the command line and the app to a worker that runs.
+//!
+//! Printing, signals and the process's end are the command line's business.
+
+mod boot;
+mod builder;
+mod error;
+mod transports;
+mod wiring;
+
+pub use crate::worker::{Shutdown, StopReason};
+pub use boot::{About, Booted, ZYGOTE_COMMAND};
+pub use builder::App;
+pub use error::AppError;

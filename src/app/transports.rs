@@ -1,0 +1,76 @@
+//! The broker's failover list as transports, from the settings.
+
+use std::sync::Arc;
+
+use crate::{
+    app::AppError,
+    broker::Transport,
+    config::{BrokerSettings, Queues},
+    serialization::{Map, Value},
+};
+
+/// One transport per URL of `broker_read_url`. The worker publishes through the connection that it consumes from.
+///
+/// # Errors
+/// A URL whose transport only Python has, options that cannot be honoured, different brokers for reading and writing.
+pub(super) fn transports(settings: &BrokerSettings, queues: &Queues) -> Result<Vec<Arc<dyn Transport>>, AppError> {
+    if settings.read_urls != settings.write_urls {
+        return Err(AppError::unsupported(
+            "broker_write_url differs from broker_read_url: celery-rs publishes through the connection it consumes from",
+        ));
+    }
+    // Sentinels of one master: together they are one broker.
+    if settings.read_urls.first().is_some_and(|url| url.starts_with("sentinel://")) {
+        return Ok(vec![transport(&settings.read_urls.join(";"), settings, queues)?]);
+    }
+    settings.read_urls.iter().map(|url| transport(url, settings, queues)).collect()
+}
+
+fn transport(url: &str, settings: &BrokerSettings, queues: &Queues) -> Result<Arc<dyn Transport>, AppError> {
+    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
+    match scheme {
+        "redis" | "rediss" | "redis+socket" | "socket" | "sentinel" => redis(url, settings),
+        "amqp" | "amqps" | "pyamqp" => amqp(url, settings, queues),
+        other => Err(AppError::unsupported(format!(
+            "broker transport '{other}' is not supported: celery-rs speaks redis:// and amqp://"
+        ))),
+    }
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &str, _: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
+    Err(AppError::unsupported("this celery-rs was built without the feature 'redis'"))
+}
+
+#[cfg(feature = "redis")]
+fn redis(url: &str, settings: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
+    use crate::broker::redis::{RedisOptions, RedisTransport};
+    let options = RedisOptions::from_settings(&settings.transport_options)?.with_use_ssl(&settings.use_ssl)?;
+    Ok(Arc::new(RedisTransport::new(url, options)?))
+}
+
+#[cfg(feature = "amqp")]
+fn amqp(url: &str, settings: &BrokerSettings, queues: &Queues) -> Result<Arc<dyn Transport>, AppError> {
+    use crate::broker::amqp::{AmqpOptions, AmqpTransport, LoginMethod, TlsOptions};
+    let base = AmqpOptions::from_settings(&settings.transport_options)?;
+    let options = AmqpOptions {
+        connect_timeout: settings.connection_timeout,
+        heartbeat: settings.heartbeat.map_or(0, |interval| interval.as_secs().try_into().unwrap_or(u16::MAX)),
+        login_method: settings.login_method.as_deref().map_or(Ok(base.login_method), LoginMethod::from_name)?,
+        tls: TlsOptions::from_setting(&settings.use_ssl)?.or(base.tls.clone()),
+        per_consumer_qos: has_quorum_queue(queues),
+        ..base
+    };
+    Ok(Arc::new(AmqpTransport::new(url, options)?))
+}
+
+#[cfg(not(feature = "amqp"))]
+fn amqp(_: &str, _: &BrokerSettings, _: &Queues) -> Result<Arc<dyn Transport>, AppError> {
+    Err(AppError::unsupported("this celery-rs was built without the feature 'amqp'"))
+}
+
+/// Quorum queues know no prefetch window but each consumer's own.
+pub(super) fn has_quorum_queue(queues: &Queues) -> bool {
+    let is_quorum = |arguments: &Map| arguments.get("x-queue-type").and_then(Value::as_str) == Some("quorum");
+    queues.consume_from().any(|queue| is_quorum(&queue.arguments))
+}

@@ -1,0 +1,289 @@
+//! From a [`Booted`] app to a [`Worker`]: the one place where all rooms meet.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::{
+    app::{
+        AppError, Booted,
+        transports::{has_quorum_queue, transports},
+    },
+    backend::{self, BackendError, BackendOptions, DisabledBackend, Format, ResultBackend},
+    broker::Publish,
+    config::routes::Routes,
+    control::{Mailbox, Node, NodeOptions, Versions},
+    event::{Clock, EventDispatcher, EventOptions},
+    gossip::{Mingle, MingleOptions},
+    ipc::PoolKind,
+    pool::{
+        Pool, TimeLimits,
+        prefork::{PreforkOptions, PreforkPool},
+    },
+    producer::{Producer, ProducerSettings},
+    protocol::{ExchangeType, time::TimeZone},
+    serialization::AcceptContent,
+    worker::{
+        Assembly, ConnectionPolicy, Shutdown, StopReason, Wires, Worker, WorkerOptions,
+        completion::{BackendChords, Completion, CompletionSettings},
+    },
+};
+
+/// Celery's version that a worker without a Python app speaks.
+const CELERY_VERSION: &str = "5.7.0";
+/// `--heartbeat-interval`.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+
+impl Booted {
+    /// Works until told to stop.
+    pub async fn run(self, shutdown: watch::Receiver<Option<Shutdown>>) -> Result<StopReason, AppError> {
+        Ok(self.assemble()?.run(shutdown).await)
+    }
+
+    /// Makes the worker: its pools are started, its broker is not yet connected.
+    ///
+    /// # Errors
+    /// Settings that cannot be honoured, a transport or backend that only Python has.
+    pub fn assemble(mut self) -> Result<Worker, AppError> {
+        let transports = transports(&self.settings.broker, &self.queues)?;
+        let wires = Wires::default();
+        let publisher: Arc<dyn Publish> = wires.publisher();
+        let timezone = TimeZone::parse(self.settings.timezone.as_deref(), self.settings.enable_utc)?;
+        let backend = self.backend(publisher.clone())?;
+        let producer = Producer::new(
+            publisher.clone(),
+            self.producer_settings(timezone)?,
+            Some(Arc::new(BackendChords(backend.clone()))),
+            None,
+        );
+        let is_redis = transports.iter().any(|transport| transport.capabilities().driver == "redis");
+        let events = EventDispatcher::new(self.event_options(is_redis), Clock::default(), publisher);
+        let options = self.worker_options(timezone)?;
+        let completion = self.completion(backend.clone(), producer.clone(), &options);
+        let pool = self.pool(&options);
+        let pool_failed = pool_failure(pool.clone());
+        let pool = pool.map(|pool| pool as Arc<dyn Pool>);
+        let node = self.remote_control().then(|| self.node_options(&options, is_redis));
+        let dispatcher = events.0.clone();
+        let mingle = (!self.args.without_mingle).then(|| self.mingle_options(&options));
+        let mut worker = Worker::new(Assembly {
+            heartbeat: (!self.args.without_heartbeat).then(|| self.args.heartbeat_interval.unwrap_or(HEARTBEAT)),
+            software_version: self.celery_version().to_owned(),
+            options,
+            registry: self.registry,
+            transports,
+            wires,
+            backend,
+            completion,
+            producer,
+            states: self.app.states(),
+            pool,
+            pool_failed,
+            events,
+            before: Vec::new(),
+            after: Vec::new(),
+        });
+        if let Some(options) = mingle {
+            let mingle = Mingle::new(options, dispatcher.clock().clone(), worker.handle());
+            worker.add_hook(Arc::new(mingle), true);
+        }
+        if let Some(options) = node {
+            let node = Arc::new(Node::new(options, dispatcher, worker.handle()));
+            worker.add_hook(Arc::new(Mailbox::new(node)), false);
+        }
+        Ok(worker)
+    }
+
+    fn celery_version(&self) -> &str {
+        self.manifest.as_ref().map_or(CELERY_VERSION, |manifest| &manifest.celery_version)
+    }
+
+    /// The backend, in this process where it can be: a backend that only Python has is left to the children.
+    fn backend(&self, publisher: Arc<dyn Publish>) -> Result<Arc<dyn ResultBackend>, AppError> {
+        let options = BackendOptions::from_settings(&self.settings, minor(self.celery_version()))?;
+        match backend::open(self.settings.result.backend.as_deref(), options, publisher) {
+            Err(BackendError::Unsupported(reason)) if self.manifest.is_some() => self.left_to_python(&reason),
+            opened => Ok(opened?),
+        }
+    }
+
+    fn left_to_python(&self, reason: &str) -> Result<Arc<dyn ResultBackend>, AppError> {
+        if self.app.tasks().next().is_some() {
+            return Err(AppError::unsupported(format!("{reason}; native tasks cannot store theirs there")));
+        }
+        tracing::warn!(target: "celery.apps.worker",
+            "{reason}; an end that no child sees (a lost worker, a hard time limit) leaves no result there");
+        Ok(Arc::new(DisabledBackend::new(Format::default())))
+    }
+
+    fn completion(&self, backend: Arc<dyn ResultBackend>, producer: Producer, options: &WorkerOptions) -> Completion {
+        let settings = CompletionSettings {
+            extended: self.settings.result.extended,
+            timezone: options.timezone,
+            accept: options.accept.clone(),
+        };
+        Completion::new(backend, producer, settings, None, None)
+    }
+
+    fn producer_settings(&self, timezone: TimeZone) -> Result<ProducerSettings, AppError> {
+        let task = &self.settings.task;
+        let host = self.hostname().split_once('@').map_or(self.hostname(), |(_, host)| host);
+        Ok(ProducerSettings {
+            protocol: task.protocol,
+            serializer: task.serializer.clone(),
+            compression: task.compression.clone(),
+            default_queue: task.default_queue.clone(),
+            default_exchange: task.default_exchange.clone(),
+            default_routing_key: task.default_routing_key.clone(),
+            delivery_mode: task.default_delivery_mode,
+            queues: self.queues.clone(),
+            routes: Routes::from_value(&self.settings.layers.value("task_routes").0)?,
+            timezone,
+            inherit_parent_priority: self.settings.layers.value("task_inherit_parent_priority").0.is_truthy(),
+            send_sent_event: task.send_sent_event,
+            native_delayed_delivery: has_quorum_queue(&self.queues),
+            origin: format!("gen{}@{host}", std::process::id()),
+            oid: uuid::Uuid::new_v4().to_string(),
+            exec_options: self.exec_options(),
+        })
+    }
+
+    fn event_options(&self, is_redis: bool) -> EventOptions {
+        EventOptions {
+            hostname: self.hostname().to_owned(),
+            exchange: self.settings.event.exchange.clone(),
+            exchange_type: if is_redis { ExchangeType::Fanout } else { ExchangeType::Topic },
+            serializer: self.settings.event.serializer.clone(),
+            task_events: self.resolved.truth("task_events").unwrap_or(self.settings.worker.send_task_events),
+            utcoffset: -f64::from(chrono::Local::now().offset().local_minus_utc()) / 3600.0,
+        }
+    }
+
+    fn worker_options(&self, timezone: TimeZone) -> Result<WorkerOptions, AppError> {
+        let (broker, worker) = (&self.settings.broker, &self.settings.worker);
+        let concurrency = self.concurrency();
+        Ok(WorkerOptions {
+            hostname: self.hostname().to_owned(),
+            queues: self.queues.consume_from().cloned().collect(),
+            concurrency,
+            native_seats: concurrency,
+            prefetch_multiplier: worker.prefetch_multiplier,
+            eta_task_limit: worker.eta_task_limit,
+            disable_prefetch: worker.disable_prefetch,
+            accept: AcceptContent::new(&self.settings.accept_content)?,
+            timezone,
+            limits: self.limits(),
+            connection: ConnectionPolicy {
+                retry: broker.connection_retry,
+                retry_on_startup: Some(broker.connection_retry_on_startup),
+                max_retries: broker.connection_max_retries,
+                channel_error_retry: broker.channel_error_retry,
+            },
+            soft_shutdown_timeout: worker.soft_shutdown_timeout,
+            cancel_on_connection_loss: worker.cancel_long_running_tasks_on_connection_loss,
+            purge: self.args.purge,
+        })
+    }
+
+    /// `worker_enable_remote_control`.
+    fn remote_control(&self) -> bool {
+        self.settings.layers.value("worker_enable_remote_control").0.is_truthy()
+    }
+
+    fn node_options(&self, options: &WorkerOptions, is_redis: bool) -> NodeOptions {
+        let tasks = self.manifest.iter().flat_map(|manifest| &manifest.tasks);
+        let rate_limits = tasks.filter_map(|task| Some((task.name.clone(), task.rate_limit.clone()?)));
+        NodeOptions {
+            hostname: self.hostname().to_owned(),
+            settings: self.settings.clone(),
+            changed_settings: self.manifest.as_ref().map(|manifest| manifest.changed_settings.clone()),
+            queues: self.queues.clone(),
+            timezone: options.timezone,
+            accept: options.accept.clone(),
+            rate_limits: rate_limits.collect(),
+            pool: self.pool_kind(),
+            max_tasks_per_child: self.whole_number("max_tasks_per_child"),
+            limits: options.limits,
+            transport: if is_redis { "redis" } else { "amqp" },
+            versions: self.versions(),
+        }
+    }
+
+    fn mingle_options(&self, options: &WorkerOptions) -> MingleOptions {
+        MingleOptions {
+            hostname: self.hostname().to_owned(),
+            exchange: self.settings.control.exchange.clone(),
+            serializer: self.settings.task.serializer.clone(),
+            accept: options.accept.clone(),
+        }
+    }
+
+    fn versions(&self) -> Versions {
+        let celery = self.celery_version().to_owned();
+        self.manifest.as_ref().map_or_else(
+            || Versions { celery_banner: celery.clone(), celery: celery.clone(), ..Versions::default() },
+            |manifest| Versions {
+                celery: celery.clone(),
+                celery_banner: manifest.celery_banner.clone(),
+                kombu: manifest.kombu_version.clone(),
+                python: manifest.python_version.clone(),
+                loader: manifest.loader.clone(),
+            },
+        )
+    }
+
+    fn pool_kind(&self) -> PoolKind {
+        match self.resolved.text("pool") {
+            Some("threads") => PoolKind::Threads,
+            Some("solo") => PoolKind::Solo,
+            _ => PoolKind::Prefork,
+        }
+    }
+
+    fn whole_number(&self, name: &str) -> Option<u64> {
+        self.resolved.number(name).filter(|number| *number >= 1.0).map(|number| number as u64)
+    }
+
+    fn concurrency(&self) -> usize {
+        match self.resolved.number("concurrency") {
+            Some(seats) if seats >= 1.0 => seats as usize,
+            _ => self.settings.worker.concurrency.seats(&self.settings.worker.pool) as usize,
+        }
+    }
+
+    /// `--time-limit` and `--soft-time-limit`, or the settings: for tasks without limits of their own.
+    fn limits(&self) -> TimeLimits {
+        let resolved = |name, setting: Option<Duration>| {
+            let limit = self.resolved.number(name).filter(|limit| *limit > 0.0);
+            limit.and_then(|limit| Duration::try_from_secs_f64(limit).ok()).or(setting)
+        };
+        TimeLimits {
+            hard: resolved("time_limit", self.settings.task.time_limit),
+            soft: resolved("soft_time_limit", self.settings.task.soft_time_limit),
+        }
+    }
+
+    fn pool(&mut self, options: &WorkerOptions) -> Option<Arc<PreforkPool>> {
+        let (zygote, command) = self.zygote.take()?;
+        let mut pool = PreforkOptions::new(command, self.pool_kind(), options.concurrency);
+        pool.max_tasks_per_child = self.whole_number("max_tasks_per_child");
+        pool.max_memory_per_child = self.whole_number("max_memory_per_child");
+        pool.proc_alive_timeout = self.settings.worker.proc_alive_timeout;
+        Some(PreforkPool::staffed(zygote, pool))
+    }
+}
+
+/// Resolves when the pool cannot go on.
+fn pool_failure(pool: Option<Arc<PreforkPool>>) -> BoxFuture<'static, String> {
+    match pool {
+        Some(pool) => Box::pin(async move { pool.failed().await.to_string() }),
+        None => Box::pin(std::future::pending()),
+    }
+}
+
+/// The first two numbers of a version.
+fn minor(version: &str) -> (u16, u16) {
+    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
+}

@@ -1,0 +1,145 @@
+//! [`open`]: which backend a URL means (`celery/app/backends.py`).
+
+use std::sync::Arc;
+
+use crate::{
+    backend::{BackendError, BackendOptions, DisabledBackend, ResultBackend, rpc::RpcBackend},
+    broker::Publish,
+};
+
+/// Schemes and aliases of Celery whose backends only its Python side speaks.
+const PYTHON_ONLY: [&str; 16] = [
+    "mongodb",
+    "db",
+    "database",
+    "elasticsearch",
+    "cassandra",
+    "couchbase",
+    "couchdb",
+    "cosmosdbsql",
+    "riak",
+    "file",
+    "consul",
+    "dynamodb",
+    "azureblockblob",
+    "arangodb",
+    "s3",
+    "gs",
+];
+
+/// Opens the app's result backend; without a URL there is none. Needs a Tokio runtime.
+///
+/// # Errors
+///
+/// [`BackendError::Unsupported`] for a backend that only Python has (the child then stores by itself),
+/// [`BackendError::Unusable`] for one that cannot work here.
+pub fn open(
+    url: Option<&str>,
+    options: BackendOptions,
+    publisher: Arc<dyn Publish>,
+) -> Result<Arc<dyn ResultBackend>, BackendError> {
+    let Some(url) = url.filter(|url| !url.is_empty()) else {
+        return Ok(Arc::new(DisabledBackend::new(options.format)));
+    };
+    let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
+    match scheme.split_once('+').map_or(scheme, |(name, _)| name) {
+        "disabled" => Ok(Arc::new(DisabledBackend::new(options.format))),
+        "rpc" => Ok(Arc::new(RpcBackend::with_options(publisher, &options)?)),
+        "redis" | "rediss" | "socket" | "sentinel" => redis(url, options),
+        "cache" => Err(cache(url)),
+        name if PYTHON_ONLY.contains(&name) => Err(BackendError::Unsupported(format!(
+            "result backend {name}:// is Python's alone: results are stored by the Python side"
+        ))),
+        // A class path, an entry point or a loader's own alias: anything that Python can import.
+        name => Err(BackendError::Unsupported(format!(
+            "result backend {name} is not known here: results are stored by the Python side"
+        ))),
+    }
+}
+
+#[cfg(feature = "redis")]
+fn redis(url: &str, options: BackendOptions) -> Result<Arc<dyn ResultBackend>, BackendError> {
+    // `redis` alone is an alias too: the server is then where the `redis_*` settings say.
+    let url = if url.contains("://") { url.to_owned() } else { format!("{url}://") };
+    Ok(Arc::new(crate::backend::redis::RedisBackend::connect(&url, options)?))
+}
+
+#[cfg(not(feature = "redis"))]
+fn redis(_: &str, _: BackendOptions) -> Result<Arc<dyn ResultBackend>, BackendError> {
+    Err(BackendError::Unusable("this build has no Redis: enable the feature `redis`".to_owned()))
+}
+
+fn cache(url: &str) -> BackendError {
+    if url.starts_with("cache+memory") {
+        return BackendError::Unusable(
+            "result backend cache+memory:// keeps results in one process, where no client finds them: use a server"
+                .to_owned(),
+        );
+    }
+    BackendError::Unsupported(
+        "result backend cache:// is Python's alone: results are stored by the Python side".to_owned(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::{BoxFuture, FutureExt, ready};
+
+    use super::*;
+    use crate::{
+        broker::BrokerError,
+        protocol::{Message, Route},
+    };
+
+    struct Nowhere;
+
+    impl Publish for Nowhere {
+        fn publish(&self, _: Route, _: Message) -> BoxFuture<'_, Result<(), BrokerError>> {
+            ready(Err(BrokerError::lost("nowhere"))).boxed()
+        }
+    }
+
+    fn uri(url: Option<&str>) -> Result<String, BackendError> {
+        Ok(open(url, BackendOptions::default(), Arc::new(Nowhere))?.uri())
+    }
+
+    #[tokio::test]
+    async fn chooses_by_scheme() {
+        let cases = [
+            (None, "disabled://"),
+            (Some(""), "disabled://"),
+            (Some("disabled"), "disabled://"),
+            (Some("disabled://"), "disabled://"),
+            (Some("rpc"), "rpc://"),
+            (Some("rpc://user@host"), "rpc://"),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(uri(url).as_deref(), Ok(shown), "{url:?}");
+        }
+    }
+
+    #[cfg(feature = "redis")]
+    #[tokio::test]
+    async fn redis_has_many_names() {
+        let cases = [
+            ("redis://:p@h:1/2", "redis://:**@h:1/2"),
+            ("redis", "redis://"),
+            ("rediss://h?ssl_cert_reqs=none", "rediss://h/"),
+            ("redis+socket:///run/r.sock", "socket:///run/r.sock"),
+            ("socket:///run/r.sock", "socket:///run/r.sock"),
+        ];
+        for (url, shown) in cases {
+            assert_eq!(uri(Some(url)).as_deref(), Ok(shown), "{url}");
+        }
+        assert!(matches!(uri(Some("rediss://h")), Err(BackendError::Unusable(_))));
+    }
+
+    #[tokio::test]
+    async fn names_what_it_leaves_to_python() {
+        for url in ["db+sqlite:///x", "mongodb://h", "file:///x", "cache+memcached://h", "django-db", "pkg.mod:Backend"]
+        {
+            assert!(matches!(uri(Some(url)), Err(BackendError::Unsupported(_))), "{url}");
+        }
+        assert!(matches!(uri(Some("cache+memory://")), Err(BackendError::Unusable(_))));
+    }
+}

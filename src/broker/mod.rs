@@ -1,0 +1,26 @@
+//! The broker's door: traits, deliveries and the right to settle them; one folder per transport.
+//!
+//! Nothing here knows what a task is. A transport speaks kombu's dialect of its broker to the letter, because
+//! Python workers and producers share the queues.
+
+mod acker;
+#[cfg(feature = "amqp")]
+pub mod amqp;
+mod backoff;
+#[cfg(any(test, feature = "test-util"))]
+pub mod contract;
+mod delivery;
+mod error;
+mod memory;
+mod publisher;
+#[cfg(feature = "redis")]
+pub mod redis;
+mod transport;
+
+pub use acker::{Acker, Settle, Settlement, Tag};
+pub use backoff::Backoff;
+pub use delivery::{Deliveries, Delivery, MalformedMessage};
+pub use error::{BrokerError, BrokerErrorKind};
+pub use memory::{MemoryBroker, MemoryTransport};
+pub use publisher::Publish;
+pub use transport::{Capabilities, Connection, Transport};

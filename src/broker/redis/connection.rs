@@ -1,0 +1,397 @@
+//! [`RedisConnection`]: one session with the server, as a [`Connection`].
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures::future::BoxFuture;
+use tokio::sync::{OnceCell, mpsc, watch};
+
+use crate::{
+    broker::{
+        BrokerError, Connection, Deliveries, Delivery,
+        redis::{
+            binding::Bindings,
+            courier::{Courier, Orders},
+            exchange::Exchange,
+            fanout::{self, Fanout},
+            keys::Keys,
+            ledger::Ledger,
+            link::{Lifeline, Link},
+            mailbox,
+            options::RedisOptions,
+            order::QueueOrder,
+            publisher::Publisher,
+            restore::Restorer,
+            tracking::Tracking,
+            transport::Heritage,
+            upkeep::{self, Upkeep},
+            url::RedisUrl,
+        },
+    },
+    protocol::{ExchangeType, Message, Queue, Route},
+};
+
+/// Batches of deliveries that may wait for the worker.
+const CAPACITY: usize = 4;
+/// How long closing may take.
+const CLOSE_LIMIT: Duration = Duration::from_secs(10);
+
+/// A live connection: a link for commands, one more for pub/sub once something is subscribed, one for every mailbox.
+pub(super) struct RedisConnection {
+    link: Link,
+    url: RedisUrl,
+    options: Arc<RedisOptions>,
+    keys: Keys,
+    bindings: Bindings,
+    restorer: Restorer,
+    exchange: Exchange,
+    publisher: Publisher,
+    ledger: Arc<Ledger>,
+    orders: Arc<Orders>,
+    deliveries: Mutex<Option<Deliveries>>,
+    fanout: OnceCell<Fanout>,
+    /// Names of queues to delete at the end.
+    to_delete: Arc<Mutex<HashSet<String>>>,
+    /// Queues that routes have had declared.
+    declared: Mutex<HashSet<String>>,
+    /// True once the courier has ended and its ledger is where it belongs.
+    rested: watch::Receiver<bool>,
+    /// Closed once already.
+    finished: AtomicBool,
+    /// The stream of deliveries, for broadcast queues; the courier keeps it open.
+    out: mpsc::WeakSender<Vec<Delivery>>,
+    /// Tasks that put the messages of broadcast queues into it, by queue.
+    broadcasts: Mutex<HashMap<String, AbortOnDrop>>,
+}
+
+impl RedisConnection {
+    /// Begins a session on a fresh link.
+    pub fn start(link: Link, url: &RedisUrl, options: &Arc<RedisOptions>, heritage: &Arc<Heritage>) -> Self {
+        let keys = Keys::new(options, url.db);
+        let bindings = Bindings::new(link.clone(), keys.clone(), options.deadletter_queue.clone());
+        let restorer = Restorer::new(link.clone(), keys.clone(), bindings.clone());
+        let exchange = Exchange::new(keys.clone(), heritage.tag_prefix.clone(), options.ack_emulation);
+        let ledger = Arc::new(Ledger::default());
+        for lost in heritage.take() {
+            ledger.adopt(&lost);
+        }
+        let (out, deliveries) = mpsc::channel(CAPACITY);
+        let (resting, rested) = watch::channel(false);
+        let connection = Self {
+            publisher: Publisher {
+                link: link.clone(),
+                keys: keys.clone(),
+                bindings: bindings.clone(),
+                base64: options.base64_bodies,
+            },
+            url: url.clone(),
+            options: options.clone(),
+            orders: Arc::default(),
+            deliveries: Mutex::new(Some(deliveries)),
+            fanout: OnceCell::new(),
+            to_delete: Arc::default(),
+            declared: Mutex::default(),
+            link,
+            keys,
+            bindings,
+            restorer,
+            exchange,
+            ledger,
+            rested,
+            finished: AtomicBool::new(false),
+            out: out.downgrade(),
+            broadcasts: Mutex::default(),
+        };
+        tokio::spawn(connection.upkeep().run());
+        tokio::spawn(carry(connection.courier(heritage, out), heritage.clone(), resting));
+        connection
+    }
+
+    fn upkeep(&self) -> Upkeep {
+        Upkeep {
+            link: self.link.clone(),
+            keys: self.keys.clone(),
+            options: self.options.clone(),
+            restorer: self.restorer.clone(),
+            bindings: self.bindings.clone(),
+            ledger: self.ledger.clone(),
+            exchange: self.exchange.clone(),
+        }
+    }
+
+    fn courier(&self, heritage: &Heritage, out: mpsc::Sender<Vec<Delivery>>) -> Courier {
+        Courier {
+            link: self.link.clone(),
+            exchange: self.exchange.clone(),
+            tracking: Tracking::new(self.keys.clone(), self.options.polling_interval),
+            restorer: self.restorer.clone(),
+            ledger: self.ledger.clone(),
+            orders: self.orders.clone(),
+            order: QueueOrder::new(self.options.queue_order_strategy),
+            next_tag: heritage.next_tag.clone(),
+            out,
+        }
+    }
+
+    /// A further link of this session: when it ends, the session does.
+    async fn further_link(&self, lifeline: Lifeline) -> Result<Link, BrokerError> {
+        let link = Link::connect(&self.url, &self.options, lifeline).await?;
+        let (checked, interval) = (link.clone(), self.options.health_check_interval);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = upkeep::check_health(&checked, interval) => {}
+                _ = checked.lifeline.ended() => {}
+            }
+        });
+        Ok(link)
+    }
+
+    async fn fanout(&self) -> Result<&Fanout, BrokerError> {
+        let open = async || {
+            let link = self.further_link(self.link.lifeline.clone()).await?;
+            Ok(Fanout::new(link, self.keys.clone()))
+        };
+        self.fanout.get_or_try_init(open).await
+    }
+
+    async fn subscribe_fanout(&self, queue: &Queue) -> Result<Deliveries, BrokerError> {
+        let fanout = self.fanout().await?;
+        let subscribed = fanout.subscribe(&queue.name, &queue.exchange.name, &queue.routing_key).await;
+        let deliveries = subscribed.map_err(|error| {
+            fanout::ends(&self.link, &error);
+            self.link.error(&error)
+        })?;
+        let (fanout, connection) = (fanout.clone(), self.cleaner());
+        let (name, exchange) = (queue.name.clone(), queue.exchange.name.clone());
+        tokio::spawn(async move {
+            fanout.abandoned(&name, &exchange).await;
+            connection.clean(&name).await;
+        });
+        Ok(deliveries)
+    }
+
+    /// A task queue on a fanout exchange (`kombu.common.Broadcast`): its messages come by pub/sub, and nobody holds them.
+    async fn consume_broadcast(&self, queue: &Queue) -> Result<(), BrokerError> {
+        let mut broadcasts = self.subscribe_fanout(queue).await?;
+        let out = self.out.clone();
+        let forwarding = tokio::spawn(async move {
+            while let Some(batch) = broadcasts.recv().await {
+                let Some(out) = out.upgrade() else { return };
+                let _ = out.send(batch).await;
+            }
+        });
+        self.broadcasts().insert(queue.name.clone(), AbortOnDrop(forwarding));
+        Ok(())
+    }
+
+    fn broadcasts(&self) -> MutexGuard<'_, HashMap<String, AbortOnDrop>> {
+        self.broadcasts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn subscribe_mailbox(&self, queue: &Queue) -> Result<Deliveries, BrokerError> {
+        let link = Link::connect(&self.url, &self.options, Lifeline::new()).await?;
+        let (mailbox, session) = (link.clone(), self.link.lifeline.clone());
+        let (cleaner, name) = (self.cleaner(), queue.name.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                _ = mailbox.lifeline.ended() => cleaner.clean(&name).await,
+                reason = session.ended() => mailbox.lifeline.end(reason),
+            }
+        });
+        Ok(mailbox::open(link, &self.keys, &queue.name))
+    }
+
+    fn cleaner(&self) -> Cleaner {
+        Cleaner { bindings: self.bindings.clone(), to_delete: self.to_delete.clone() }
+    }
+
+    async fn declare_once(&self, queue: &Queue) -> Result<(), BrokerError> {
+        let known = self.declared.lock().unwrap_or_else(PoisonError::into_inner).contains(&queue.name);
+        if known {
+            return Ok(());
+        }
+        self.declare(queue).await?;
+        self.declared.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.name.clone());
+        Ok(())
+    }
+
+    async fn finish(&self) -> Result<usize, BrokerError> {
+        self.orders.close();
+        self.broadcasts().clear();
+        let _ = self.rested.clone().wait_for(|rested| *rested).await;
+        if let Some(reason) = self.link.lifeline.reason() {
+            return Err(reason);
+        }
+        let leaving: Vec<String> = self.to_delete.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
+        for queue in leaving {
+            self.bindings.delete(&queue).await.map_err(|error| self.link.error(&error))?;
+        }
+        let count = self.give_everything_back().await?;
+        self.restorer.swept().await;
+        self.link.quit().await;
+        Ok(count)
+    }
+
+    async fn give_everything_back(&self) -> Result<usize, BrokerError> {
+        let held = self.ledger.take_held();
+        self.ledger.close();
+        let count = held.len();
+        if count > 0 {
+            tracing::info!("Restoring {count} unacknowledged message(s)");
+        }
+        let given = self.exchange.give_back(&self.link, &self.restorer, &held).await;
+        given.map_err(|error| self.link.error(&error))
+    }
+}
+
+impl Connection for RedisConnection {
+    fn declare<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            if queue.no_declare {
+                return Ok(());
+            }
+            self.bindings.declare(queue).await.map_err(|error| self.link.error(&error))?;
+            if queue.auto_delete && queue.exchange.kind == ExchangeType::Fanout {
+                self.to_delete.lock().unwrap_or_else(PoisonError::into_inner).insert(queue.name.clone());
+            }
+            Ok(())
+        })
+    }
+
+    fn deliveries(&self) -> Deliveries {
+        let taken = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.unwrap_or_else(|| mpsc::channel(1).1)
+    }
+
+    fn consume<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            if let Some(reason) = self.link.lifeline.reason() {
+                return Err(reason);
+            }
+            self.bindings.set_consumed(&queue.name, true);
+            match queue.exchange.kind {
+                ExchangeType::Fanout => self.consume_broadcast(queue).await?,
+                _ => self.orders.add(&queue.name),
+            }
+            Ok(())
+        })
+    }
+
+    fn cancel<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.bindings.set_consumed(queue, false);
+            self.orders.remove(queue);
+            self.broadcasts().remove(queue);
+            Ok(())
+        })
+    }
+
+    fn subscribe<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<Deliveries, BrokerError>> {
+        Box::pin(async move {
+            self.declare(queue).await?;
+            self.bindings.set_consumed(&queue.name, true);
+            match queue.exchange.kind {
+                ExchangeType::Fanout => self.subscribe_fanout(queue).await,
+                _ => self.subscribe_mailbox(queue).await,
+            }
+        })
+    }
+
+    fn set_prefetch(&self, count: u32) {
+        self.orders.set_prefetch(count);
+    }
+
+    fn publish<'a>(&'a self, route: &'a Route, message: Message) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            if let Some(queue) = &route.declare {
+                self.declare_once(queue).await?;
+            }
+            self.publisher.publish(route, &message).await
+        })
+    }
+
+    fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64, BrokerError>> {
+        Box::pin(async move { self.publisher.purge(queue).await })
+    }
+
+    fn closed(&self) -> BoxFuture<'_, BrokerError> {
+        Box::pin(async move {
+            let reason = self.link.lifeline.ended().await;
+            let _ = self.rested.clone().wait_for(|rested| *rested).await;
+            reason
+        })
+    }
+
+    fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.orders.stop();
+            self.broadcasts().clear();
+            Ok(())
+        })
+    }
+
+    fn tags_survive(&self) -> bool {
+        true
+    }
+
+    fn close(&self) -> BoxFuture<'_, Result<usize, BrokerError>> {
+        Box::pin(async move {
+            if self.finished.swap(true, Ordering::Relaxed) {
+                return Ok(0);
+            }
+            let finished = tokio::time::timeout(CLOSE_LIMIT, self.finish()).await;
+            finished.unwrap_or_else(|_| {
+                let reason = BrokerError::lost("redis did not take back what is held in time");
+                self.link.lifeline.end(reason.clone());
+                Err(reason)
+            })
+        })
+    }
+}
+
+impl Drop for RedisConnection {
+    fn drop(&mut self) {
+        self.link.lifeline.end(BrokerError::lost("the connection was dropped"));
+    }
+}
+
+/// Deletes queues that go with their only consumer.
+struct Cleaner {
+    bindings: Bindings,
+    to_delete: Arc<Mutex<HashSet<String>>>,
+}
+
+impl Cleaner {
+    async fn clean(&self, queue: &str) {
+        self.bindings.set_consumed(queue, false);
+        let due = self.to_delete.lock().unwrap_or_else(PoisonError::into_inner).remove(queue);
+        if due && let Err(error) = self.bindings.delete(queue).await {
+            tracing::debug!("could not delete queue {queue}: {error}");
+        }
+    }
+}
+
+/// Runs the courier; leaves the ledger of a lost connection to the next one.
+async fn carry(courier: Courier, heritage: Arc<Heritage>, resting: watch::Sender<bool>) {
+    let (ledger, lifeline) = (courier.ledger.clone(), courier.link.lifeline.clone());
+    courier.run().await;
+    if lifeline.reason().is_some() {
+        heritage.leave(ledger);
+    }
+    resting.send_replace(true);
+}
+
+/// A task that goes with its handle.
+struct AbortOnDrop(tokio::task::JoinHandle<()>);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}

@@ -1,0 +1,145 @@
+//! [`Exchange`]: the round trip that settles and takes, as a command and its reply.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use fred::{error::Error, types::Value as Reply};
+use futures::future::try_join_all;
+
+use crate::{
+    broker::redis::{
+        envelope,
+        keys::Keys,
+        ledger::Held,
+        link::{self, Link},
+        order::QueueOrder,
+        restore::{End, Restorer, now},
+        script,
+    },
+    serialization::json,
+};
+
+/// Messages out of a reply: the index of the queue in the order that was asked in, and the payload.
+#[derive(Default)]
+pub(super) struct Taken {
+    pub messages: Vec<(usize, Bytes)>,
+}
+
+/// Speaks with the script that settles and takes.
+#[derive(Clone)]
+pub(super) struct Exchange {
+    keys: Keys,
+    tag_prefix: String,
+    notes: bool,
+}
+
+impl Exchange {
+    /// `tag_prefix` begins the names of all our fields in `unacked`; without `notes` nothing is written there.
+    pub fn new(keys: Keys, tag_prefix: String, notes: bool) -> Self {
+        Self { keys, tag_prefix, notes }
+    }
+
+    /// Whether the server keeps what we hold.
+    pub fn notes(&self) -> bool {
+        self.notes
+    }
+
+    /// The field of a delivery in `unacked`.
+    pub fn tag(&self, number: u64) -> Bytes {
+        format!("{}{number}", self.tag_prefix).into()
+    }
+
+    /// Settles these deliveries and takes up to `want` messages, which are numbered from `first`.
+    pub async fn run(
+        &self,
+        link: &Link,
+        order: &QueueOrder,
+        settled: &[u64],
+        first: u64,
+        want: usize,
+    ) -> Result<Taken, Error> {
+        let settled = if self.notes { settled } else { &[] };
+        if settled.is_empty() && want == 0 {
+            return Ok(Taken::default());
+        }
+        let reply = link.run(&script::EXCHANGE, &self.keys_of(order), self.args(order, settled, first, want)).await?;
+        Ok(taken(reply))
+    }
+
+    /// Copies of what was taken, where the server keeps none.
+    pub fn copies(&self, taken: &Taken, order: &QueueOrder) -> Vec<(Bytes, Arc<str>)> {
+        if self.notes {
+            return Vec::new();
+        }
+        taken.messages.iter().map(|(queue, payload)| (payload.clone(), order.queues()[*queue].clone())).collect()
+    }
+
+    /// Puts copies back into their queues.
+    pub async fn push_copies(&self, link: &Link, copies: Vec<(Bytes, Arc<str>)>, end: End) -> Result<(), Error> {
+        let pushes = copies.into_iter().map(|(payload, queue)| {
+            let list = self.keys.queue_for_priority(&queue, envelope::priority(&payload));
+            let payload = Bytes::from(envelope::mark_redelivered(&payload));
+            link.call(end.command(), vec![list.into(), Reply::Bytes(payload)])
+        });
+        try_join_all(pushes).await.map(drop)
+    }
+
+    /// Gives held deliveries back to the front of their queues, in this order. Returns how many messages that were.
+    pub async fn give_back(&self, link: &Link, restorer: &Restorer, held: &[(u64, Held)]) -> Result<usize, Error> {
+        if self.notes {
+            let tags = held.iter().map(|(tag, _)| (self.tag(*tag), None)).collect();
+            return restorer.give_back(tags, End::Front).await;
+        }
+        let copies: Vec<_> = held.iter().filter_map(|(_, held)| held.copy.clone()).collect();
+        let count = copies.len();
+        self.push_copies(link, copies, End::Front).await.map(|()| count)
+    }
+
+    fn keys_of(&self, order: &QueueOrder) -> Vec<Reply> {
+        let mut keys: Vec<Reply> = vec![self.keys.unacked.as_str().into(), self.keys.unacked_index.as_str().into()];
+        for step in 0..self.keys.step_count() {
+            keys.extend(order.queues().iter().map(|queue| Reply::from(self.keys.queue_step(queue, step))));
+        }
+        keys
+    }
+
+    fn args(&self, order: &QueueOrder, settled: &[u64], first: u64, want: usize) -> Vec<Reply> {
+        let flag = |on: bool| Reply::from(if on { "1" } else { "0" });
+        let mut args: Vec<Reply> = vec![
+            format!("{:.6}", now()).into(),
+            self.tag_prefix.as_str().into(),
+            (first as i64).into(),
+            (want as i64).into(),
+            flag(self.notes),
+            flag(order.takes_turns()),
+            (order.queues().len() as i64).into(),
+            (settled.len() as i64).into(),
+        ];
+        args.extend(order.queues().iter().map(|queue| Reply::from(suffix(queue))));
+        args.extend(settled.iter().map(|&tag| Reply::from(tag as i64)));
+        args
+    }
+}
+
+/// What follows the payload in an entry of `unacked`: the default exchange and the queue, so that kombu finds the way back.
+fn suffix(queue: &str) -> String {
+    let mut text = ", \"\", ".to_owned();
+    json::write_str(&mut text, queue);
+    text.push(']');
+    text
+}
+
+fn taken(reply: Reply) -> Taken {
+    let Reply::Array(items) = reply else { return Taken::default() };
+    let mut items = items.into_iter();
+    if let Some(complaint) = items.next().and_then(link::text).filter(|text| !text.is_empty()) {
+        tracing::warn!("redis cannot take from a queue: {complaint}");
+    }
+    let mut messages = Vec::with_capacity(items.len() / 2);
+    while let (Some(queue), Some(payload)) = (items.next(), items.next()) {
+        if let (Reply::Integer(queue), Some(payload)) = (queue, link::bytes(payload)) {
+            messages.push((queue.saturating_sub(1) as usize, payload));
+        }
+    }
+    Taken { messages }
+}

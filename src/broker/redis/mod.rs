@@ -1,0 +1,32 @@
+//! The Redis transport: kombu's keys, envelopes and scripts' worth of habits, to the byte, over fred.
+//!
+//! What differs is what nobody sees: a message is taken and noted as held in one script, so that none is lost in between;
+//! waiting takes nothing; settlements travel in batches, with the next take. Redis 6.2 or newer.
+
+mod binding;
+mod connection;
+mod courier;
+mod envelope;
+mod exchange;
+mod fanout;
+mod keys;
+mod ledger;
+mod link;
+mod mailbox;
+mod options;
+mod order;
+mod publisher;
+mod restore;
+mod scanner;
+mod script;
+mod tls;
+mod topic;
+mod tracking;
+mod transport;
+mod upkeep;
+mod url;
+mod writer;
+
+pub use options::{FanoutPrefix, QueueOrderStrategy, RedisOptions};
+pub use tls::TlsOptions;
+pub use transport::RedisTransport;

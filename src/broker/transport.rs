@@ -1,0 +1,78 @@
+//! The port: [`Transport`] makes connections, a [`Connection`] carries messages.
+
+use std::sync::Arc;
+
+use futures::future::BoxFuture;
+
+use crate::{
+    broker::{BrokerError, Deliveries},
+    protocol::{Message, Queue, Route},
+};
+
+/// What a transport can do, where transports differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Capabilities {
+    /// kombu's `driver_type`: `amqp`, `redis`, `memory`.
+    pub driver: &'static str,
+    /// Whether fanout exchanges work (remote control, gossip).
+    pub fanout: bool,
+    /// Whether the worker may decline to prefetch (`worker_disable_prefetch`): Redis only.
+    pub disable_prefetch: bool,
+}
+
+/// A way to a broker: parsed, checked, not yet connected.
+pub trait Transport: Send + Sync {
+    /// Connects once; retrying is the caller's, with [`Backoff`](super::Backoff). Every URL of a failover list is one transport.
+    fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Connection>, BrokerError>>;
+    /// What can be expected of its connections.
+    fn capabilities(&self) -> Capabilities;
+    /// The URL as Celery logs it, the password replaced by `**`.
+    fn uri(&self) -> String;
+}
+
+/// A live connection. All methods may be called from any task at any time; after [`closed`](Connection::closed) has
+/// resolved they fail with [`BrokerErrorKind::ConnectionLost`](super::BrokerErrorKind::ConnectionLost).
+pub trait Connection: Send + Sync {
+    /// Declares exchange, queue and bindings as Celery would. Idempotent.
+    fn declare<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// Takes the stream of deliveries of all queues consumed with an ack. May be called once per connection; queues are
+    /// added by [`consume`](Connection::consume), before or after.
+    fn deliveries(&self) -> Deliveries;
+
+    /// Begins to consume a declared queue; its deliveries arrive in [`deliveries`](Connection::deliveries).
+    fn consume<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// Stops consuming a queue. What was delivered stays held.
+    fn cancel<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// Consumes a queue of its own stream, without acks and outside the prefetch window: pidbox, events, replies.
+    /// Declares it first; it is given up when the stream is dropped.
+    fn subscribe<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<Deliveries, BrokerError>>;
+
+    /// How many deliveries may be held unsettled; 0 is unlimited. Takes effect soon, not at once.
+    fn set_prefetch(&self, count: u32);
+
+    /// Publishes. Resolves when the broker has it for certain (a confirm on AMQP, the reply on Redis). `Message` is sent with
+    /// the properties it has; a transport adds only what its wire needs.
+    fn publish<'a>(&'a self, route: &'a Route, message: Message) -> BoxFuture<'a, Result<(), BrokerError>>;
+
+    /// How many messages wait in a queue and removes them (`--purge`).
+    fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64, BrokerError>>;
+
+    /// Resolves when the connection is gone, with the reason.
+    fn closed(&self) -> BoxFuture<'_, BrokerError>;
+
+    /// Stops delivering; settlements and publishes still work. The first step of every shutdown.
+    fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>>;
+
+    /// Whether what this connection holds can still be settled through the next connection of its transport: on Redis, where
+    /// a delivery is noted under the worker's own tag. On AMQP the broker hands it out again at once.
+    fn tags_survive(&self) -> bool {
+        false
+    }
+
+    /// Sends what settlements are queued, gives back what is still held (Redis: restores it to its queues), disconnects.
+    /// Returns how many deliveries were given back.
+    fn close(&self) -> BoxFuture<'_, Result<usize, BrokerError>>;
+}

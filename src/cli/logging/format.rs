@@ -1,0 +1,212 @@
+//! [`Format`]: a `%`-style format of Python's `logging`, parsed once.
+
+use std::{cell::RefCell, fmt::Write};
+
+use chrono::{DateTime, Local, format::StrftimeItems};
+
+use crate::config::LogLevel;
+
+/// The only process that logs here.
+const PROCESS_NAME: &str = "MainProcess";
+
+/// A format that this worker cannot print.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FormatError {
+    /// A field that only Python knows.
+    #[error(
+        "log format: there is no field {0:?} here; known are asctime, created, levelname, levelno, lineno, filename, message, module, msecs, name, pathname, process, processName, thread, threadName"
+    )]
+    UnknownField(String),
+    /// Not `%(name)s`.
+    #[error("log format: {0:?} is not a %-style format")]
+    Malformed(String),
+    /// `worker_log_datefmt` that cannot be printed.
+    #[error("log date format {0:?} is not one of strftime")]
+    Date(String),
+}
+
+/// One line's data.
+pub(super) struct Record<'a> {
+    pub(super) at: DateTime<Local>,
+    pub(super) level: LogLevel,
+    pub(super) target: &'a str,
+    pub(super) file: Option<&'a str>,
+    pub(super) line: Option<u32>,
+    pub(super) message: &'a str,
+}
+
+/// A parsed format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Format {
+    pieces: Vec<Piece>,
+    date: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(String),
+    Field { field: Field, left: bool, width: usize },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Field {
+    Asctime,
+    Created,
+    Levelname,
+    Levelno,
+    Lineno,
+    Filename,
+    Message,
+    Module,
+    Msecs,
+    Name,
+    Pathname,
+    Process,
+    ProcessName,
+    Thread,
+    ThreadName,
+}
+
+impl Format {
+    /// Parses `worker_log_format` and `worker_log_datefmt` (none is Python's own date, with milliseconds).
+    ///
+    /// # Errors
+    /// When it has a field that does not exist here, or is not a format at all.
+    pub fn parse(text: &str, date: Option<&str>) -> Result<Self, FormatError> {
+        let malformed = || FormatError::Malformed(text.to_owned());
+        let mut pieces = Vec::new();
+        let mut rest = text;
+        while let Some(at) = rest.find('%') {
+            push_text(&mut pieces, &rest[..at]);
+            rest = &rest[at + 1..];
+            if let Some(after) = rest.strip_prefix('%') {
+                push_text(&mut pieces, "%");
+                rest = after;
+                continue;
+            }
+            let (name, after) = rest.strip_prefix('(').and_then(|r| r.split_once(')')).ok_or_else(malformed)?;
+            let end = after.find(['s', 'd', 'f']).ok_or_else(malformed)?;
+            pieces.push(field(name, &after[..end]).ok_or_else(|| FormatError::UnknownField(name.to_owned()))?);
+            rest = &after[end + 1..];
+        }
+        push_text(&mut pieces, rest);
+        Ok(Self { pieces, date: date.map(checked_date).transpose()? })
+    }
+
+    /// Appends the line, without a newline.
+    pub(super) fn write(&self, out: &mut String, record: &Record) {
+        for piece in &self.pieces {
+            match piece {
+                Piece::Text(text) => out.push_str(text),
+                Piece::Field { field, left, width } => {
+                    let start = out.len();
+                    self.write_field(out, *field, record);
+                    pad(out, start, *left, *width);
+                }
+            }
+        }
+    }
+
+    fn write_field(&self, out: &mut String, field: Field, record: &Record) {
+        let path = record.file.unwrap_or("(unknown file)");
+        let milliseconds = record.at.timestamp_subsec_millis();
+        let _ = match field {
+            Field::Asctime => self.write_time(out, record),
+            Field::Created => write!(out, "{}.{:06}", record.at.timestamp(), record.at.timestamp_subsec_micros()),
+            Field::Levelname => out.write_str(record.level.name()),
+            Field::Levelno => write!(out, "{}", record.level.number()),
+            Field::Lineno => write!(out, "{}", record.line.unwrap_or_default()),
+            Field::Filename => out.write_str(file_name(path)),
+            Field::Message => out.write_str(record.message),
+            Field::Module => out.write_str(file_name(path).trim_end_matches(".rs")),
+            Field::Msecs => write!(out, "{milliseconds}"),
+            Field::Name => out.write_str(&logger_name(record.target)),
+            Field::Pathname => out.write_str(path),
+            Field::Process => write!(out, "{}", std::process::id()),
+            Field::ProcessName => out.write_str(PROCESS_NAME),
+            Field::Thread => write!(out, "{}", thread_number()),
+            Field::ThreadName => out.write_str(std::thread::current().name().unwrap_or("Thread")),
+        };
+    }
+
+    fn write_time(&self, out: &mut String, record: &Record) -> std::fmt::Result {
+        if let Some(date) = &self.date {
+            return write!(out, "{}", record.at.format(date));
+        }
+        SECOND.with_borrow_mut(|(second, text)| {
+            if *second != record.at.timestamp() {
+                *second = record.at.timestamp();
+                text.clear();
+                write!(text, "{}", record.at.format("%Y-%m-%d %H:%M:%S"))?;
+            }
+            write!(out, "{text},{:03}", record.at.timestamp_subsec_millis())
+        })
+    }
+}
+
+thread_local! {
+    /// The last second that this thread has formatted: thousands of lines share it.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+fn push_text(pieces: &mut Vec<Piece>, text: &str) {
+    match pieces.last_mut() {
+        _ if text.is_empty() => {}
+        Some(Piece::Text(before)) => before.push_str(text),
+        _ => pieces.push(Piece::Text(text.to_owned())),
+    }
+}
+
+fn field(name: &str, flags: &str) -> Option<Piece> {
+    let field = match name {
+        "asctime" => Field::Asctime,
+        "created" => Field::Created,
+        "levelname" => Field::Levelname,
+        "levelno" => Field::Levelno,
+        "lineno" => Field::Lineno,
+        "filename" => Field::Filename,
+        "message" => Field::Message,
+        "module" => Field::Module,
+        "msecs" => Field::Msecs,
+        "name" => Field::Name,
+        "pathname" => Field::Pathname,
+        "process" => Field::Process,
+        "processName" => Field::ProcessName,
+        "thread" => Field::Thread,
+        "threadName" => Field::ThreadName,
+        _ => return None,
+    };
+    let left = flags.starts_with('-');
+    let width = flags.trim_start_matches(['-', '0', '+', ' ']).split('.').next()?;
+    let width: usize = if width.is_empty() { 0 } else { width.parse().ok()? };
+    Some(Piece::Field { field, left, width: width.min(256) })
+}
+
+fn checked_date(date: &str) -> Result<String, FormatError> {
+    let bad = StrftimeItems::new(date).any(|item| matches!(item, chrono::format::Item::Error));
+    if bad { Err(FormatError::Date(date.to_owned())) } else { Ok(date.to_owned()) }
+}
+
+fn pad(out: &mut String, start: usize, left: bool, width: usize) {
+    let missing = width.saturating_sub(out[start..].chars().count());
+    if missing == 0 {
+        return;
+    }
+    let spaces = " ".repeat(missing);
+    out.insert_str(if left { out.len() } else { start }, &spaces);
+}
+
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn logger_name(target: &str) -> String {
+    let own = target.strip_prefix("celery_rs").map(|rest| format!("celery{rest}"));
+    own.unwrap_or_else(|| target.to_owned()).replace("::", ".")
+}
+
+/// A number for this thread: the digits that the standard library shows.
+fn thread_number() -> u64 {
+    let shown = format!("{:?}", std::thread::current().id());
+    shown.chars().filter(char::is_ascii_digit).collect::<String>().parse().unwrap_or_default()
+}

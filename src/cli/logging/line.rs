@@ -1,0 +1,148 @@
+//! [`CeleryLayer`]: from a tracing event to a line.
+
+use std::{
+    cell::RefCell,
+    fmt::{Debug, Write},
+};
+
+use chrono::Local;
+use tracing::{
+    Event, Level, Metadata, Subscriber,
+    field::{Field, Visit},
+    level_filters::LevelFilter,
+};
+use tracing_subscriber::{Layer, layer::Context};
+
+use super::{Format, Sink, colour, format::Record};
+use crate::config::LogLevel;
+
+/// Libraries under us: what they report, our rooms report in Celery's words. Their warnings are shown at DEBUG only.
+const LIBRARIES: &[&str] = &[
+    "lapin",
+    "fred",
+    "amq_protocol",
+    "async_rs",
+    "tcp_stream",
+    "executor_trait",
+    "reactor_trait",
+    "rustls",
+    "tokio",
+    "mio",
+    "hyper",
+    "h2",
+    "polling",
+    "want",
+];
+
+/// A tracing layer that writes Celery's lines.
+pub(in crate::cli) struct CeleryLayer {
+    level: LogLevel,
+    format: Format,
+    colour: bool,
+    sink: Sink,
+}
+
+impl CeleryLayer {
+    pub(in crate::cli) fn new(level: LogLevel, format: Format, colour: bool, sink: Sink) -> Self {
+        Self { level, format, colour, sink }
+    }
+
+    fn shows(&self, metadata: &Metadata<'_>) -> bool {
+        let level = loudest(*metadata.level());
+        let library = LIBRARIES.contains(&metadata.target().split("::").next().unwrap_or_default());
+        level >= self.level && (!library || (self.level == LogLevel::Debug && level >= LogLevel::Warning))
+    }
+
+    fn write(&self, out: &mut String, level: LogLevel, record: &Record) {
+        let colour = colour::of(level).filter(|_| self.colour);
+        out.push_str(colour.unwrap_or_default());
+        self.format.write(out, record);
+        if colour.is_some() {
+            out.push_str(colour::RESET);
+        }
+        out.push('\n');
+    }
+}
+
+impl<S: Subscriber> Layer<S> for CeleryLayer {
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.is_span() || self.shows(metadata)
+    }
+
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(match self.level {
+            LogLevel::Debug => LevelFilter::DEBUG,
+            LogLevel::Info => LevelFilter::INFO,
+            LogLevel::Warning => LevelFilter::WARN,
+            LogLevel::Error | LogLevel::Critical => LevelFilter::ERROR,
+        })
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let metadata = event.metadata();
+        BUFFERS.with_borrow_mut(|(message, line)| {
+            message.clear();
+            line.clear();
+            let mut visitor = Message { text: message, critical: false };
+            event.record(&mut visitor);
+            let level = if visitor.critical { LogLevel::Critical } else { usual(*metadata.level()) };
+            if level < self.level {
+                return;
+            }
+            let record = Record {
+                at: Local::now(),
+                level,
+                target: metadata.target(),
+                file: metadata.file(),
+                line: metadata.line(),
+                message,
+            };
+            self.write(line, level, &record);
+            self.sink.write(line);
+        });
+    }
+}
+
+thread_local! {
+    /// Message and line of the event being written.
+    static BUFFERS: RefCell<(String, String)> = const { RefCell::new((String::new(), String::new())) };
+}
+
+/// Takes the message and the `critical` mark out of an event.
+struct Message<'a> {
+    text: &'a mut String,
+    critical: bool,
+}
+
+impl Visit for Message<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.text, "{value:?}");
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.text.push_str(value);
+        }
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.critical |= value && field.name() == "critical";
+    }
+}
+
+/// The level of an event that is not marked.
+fn usual(level: Level) -> LogLevel {
+    match level {
+        Level::ERROR => LogLevel::Error,
+        Level::WARN => LogLevel::Warning,
+        Level::INFO => LogLevel::Info,
+        Level::DEBUG | Level::TRACE => LogLevel::Debug,
+    }
+}
+
+/// The highest level that an event may turn out to have.
+fn loudest(level: Level) -> LogLevel {
+    if level == Level::ERROR { LogLevel::Critical } else { usual(level) }
+}

@@ -1,0 +1,237 @@
+//! What signals mean to the worker, and what it says about them (`celery/apps/worker.py`).
+//!
+//! [`Shutdowns`] decides and is told nothing but signals; [`listen`] does what it decides. Whoever runs the worker holds
+//! the other end: a function that passes a [`Request`] on.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use super::exit::{self, Exit};
+
+const HINT: &str = "worker: Hitting Ctrl+C again will initiate cold shutdown, terminating all running tasks!";
+const WARM: &str = "worker: Warm shutdown (MainProcess)";
+const COLD: &str = "worker: Cold shutdown (MainProcess)";
+const COLD_HINT: &str = "worker: Hitting Ctrl+C again will terminate all running tasks!";
+const WAITING: &str = "Waiting gracefully for cold shutdown to complete...";
+
+/// What is asked of the worker.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
+    /// Finish what runs.
+    Warm,
+    /// End what runs, after the soft shutdown's time.
+    Cold,
+}
+
+/// A signal that is listened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Signal {
+    Terminate,
+    Interrupt,
+    Quit,
+    Hangup,
+    User1,
+}
+
+/// What a signal leads to.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Reaction {
+    say: Vec<String>,
+    ask: Option<Request>,
+    /// End the process now, whatever still runs.
+    at_once: bool,
+}
+
+/// What INT and QUIT will do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Stage {
+    Running,
+    /// After an INT, or a TERM: INT is one step ahead only after an INT.
+    Interrupted,
+    Cold,
+    Hurried,
+}
+
+/// The worker's way down, as far as signals know.
+#[derive(Debug)]
+pub(super) struct Shutdowns {
+    stage: Stage,
+    exit: Option<Exit>,
+    restart: bool,
+    /// `REMAP_SIGTERM=SIGQUIT`.
+    remapped: bool,
+}
+
+impl Shutdowns {
+    /// `remap` is the value of `REMAP_SIGTERM`; only `SIGQUIT` means something.
+    pub(super) fn new(remap: Option<&str>) -> Self {
+        Self { stage: Stage::Running, exit: None, restart: false, remapped: remap == Some("SIGQUIT") }
+    }
+
+    /// The exit code that the first signal decided; none when there was no signal.
+    pub(super) fn exit(&self) -> Option<Exit> {
+        self.exit
+    }
+
+    /// Whether HUP asked to start again.
+    pub(super) fn restart(&self) -> bool {
+        self.restart
+    }
+
+    fn on(&mut self, signal: Signal) -> Reaction {
+        match signal {
+            Signal::Terminate if self.remapped => self.colder(true),
+            Signal::Terminate => self.warm(exit::OK),
+            Signal::Interrupt if self.stage == Stage::Running => self.interrupt(),
+            Signal::Interrupt => self.colder(false),
+            Signal::Quit => self.colder(true),
+            Signal::Hangup => self.hang_up(),
+            Signal::User1 => Reaction { say: vec![no_stacks()], ..Reaction::default() },
+        }
+    }
+
+    fn warm(&mut self, exit: Exit) -> Reaction {
+        self.exit.get_or_insert(exit);
+        let ask = (self.stage < Stage::Cold).then_some(Request::Warm);
+        Reaction { say: vec![WARM.to_owned()], ask, at_once: false }
+    }
+
+    fn interrupt(&mut self) -> Reaction {
+        self.stage = Stage::Interrupted;
+        let mut reaction = self.warm(exit::FAILURE);
+        reaction.say.insert(0, HINT.to_owned());
+        reaction
+    }
+
+    /// QUIT announces the cold shutdown; the second INT does not.
+    fn colder(&mut self, announce: bool) -> Reaction {
+        self.exit.get_or_insert(exit::OK);
+        let (stage, said, announce) = match self.stage {
+            Stage::Running | Stage::Interrupted => (Stage::Cold, COLD_HINT, announce),
+            Stage::Cold => (Stage::Hurried, WAITING, true),
+            Stage::Hurried => return Reaction { at_once: true, ..Reaction::default() },
+        };
+        self.stage = stage;
+        let mut say = vec![said.to_owned()];
+        say.extend(announce.then(|| COLD.to_owned()));
+        Reaction { say, ask: Some(Request::Cold), at_once: false }
+    }
+
+    fn hang_up(&mut self) -> Reaction {
+        self.restart = true;
+        self.exit.get_or_insert(exit::OK);
+        let line = format!("Restarting celery worker ({})", env::args().collect::<Vec<_>>().join(" "));
+        Reaction { say: vec![line], ask: Some(Request::Warm), at_once: false }
+    }
+}
+
+/// Listens until the process ends, telling `ask` what signals ask for. Needs a tokio runtime.
+///
+/// # Errors
+/// When a handler cannot be installed.
+pub(super) fn listen(
+    shutdowns: Arc<Mutex<Shutdowns>>,
+    ask: impl Fn(Request) + Clone + Send + 'static,
+) -> io::Result<()> {
+    let mut signals = vec![
+        (SignalKind::terminate(), Signal::Terminate),
+        (SignalKind::interrupt(), Signal::Interrupt),
+        (SignalKind::quit(), Signal::Quit),
+        (SignalKind::user_defined1(), Signal::User1),
+    ];
+    // A closed terminal window must not restart the worker into the background.
+    if !io::stdout().is_terminal() {
+        signals.push((SignalKind::hangup(), Signal::Hangup));
+    }
+    for (kind, name) in signals {
+        let mut stream = signal(kind)?;
+        let (shutdowns, ask) = (Arc::clone(&shutdowns), ask.clone());
+        tokio::spawn(async move {
+            while stream.recv().await.is_some() {
+                let reaction = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).on(name);
+                obey(reaction, &ask);
+            }
+        });
+    }
+    Ok(())
+}
+
+fn obey(reaction: Reaction, ask: &impl Fn(Request)) {
+    if reaction.at_once {
+        exit::at_once(exit::OK);
+    }
+    reaction.say.iter().for_each(|line| say(line));
+    if let Some(request) = reaction.ask {
+        ask(request);
+    }
+}
+
+/// To stdout, and never an error: a message for people must not stop a shutdown.
+fn say(line: &str) {
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(format!("\n{line}\n").as_bytes());
+    let _ = stdout.flush();
+}
+
+fn no_stacks() -> String {
+    "USR1: this process runs no Python and has no stacks to show; see `celery inspect active` for what runs".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn after(remap: Option<&str>, signals: &[Signal]) -> (Shutdowns, Reaction) {
+        let mut shutdowns = Shutdowns::new(remap);
+        let mut last = Reaction::default();
+        for signal in signals {
+            last = shutdowns.on(*signal);
+        }
+        (shutdowns, last)
+    }
+
+    use Signal::{Hangup, Interrupt, Quit, Terminate};
+
+    #[test]
+    fn signals_ask_and_say_what_celerys_do() {
+        for (signals, ask, say, exit) in [
+            (&[Terminate][..], Some(Request::Warm), &[WARM][..], exit::OK),
+            (&[Terminate, Terminate], Some(Request::Warm), &[WARM], exit::OK),
+            (&[Interrupt], Some(Request::Warm), &[HINT, WARM], exit::FAILURE),
+            (&[Interrupt, Interrupt], Some(Request::Cold), &[COLD_HINT], exit::FAILURE),
+            (&[Interrupt, Interrupt, Interrupt], Some(Request::Cold), &[WAITING, COLD], exit::FAILURE),
+            (&[Quit], Some(Request::Cold), &[COLD_HINT, COLD], exit::OK),
+            (&[Terminate, Quit], Some(Request::Cold), &[COLD_HINT, COLD], exit::OK),
+            (&[Quit, Terminate], None, &[WARM], exit::OK),
+            (&[Quit, Interrupt], Some(Request::Cold), &[WAITING, COLD], exit::OK),
+        ] {
+            let (shutdowns, reaction) = after(None, signals);
+            assert_eq!((reaction.ask, reaction.say), (ask, say.iter().map(|s| s.to_string()).collect()), "{signals:?}");
+            assert_eq!(shutdowns.exit(), Some(exit), "{signals:?}");
+        }
+    }
+
+    #[test]
+    fn the_last_straw_ends_the_process() {
+        assert!(after(None, &[Quit, Quit, Quit]).1.at_once);
+        assert!(!after(None, &[Quit, Quit]).1.at_once);
+    }
+
+    #[test]
+    fn term_can_be_remapped() {
+        assert_eq!(after(Some("SIGQUIT"), &[Terminate]).1.ask, Some(Request::Cold));
+        assert_eq!(after(Some("SIGKILL"), &[Terminate]).1.ask, Some(Request::Warm));
+    }
+
+    #[test]
+    fn hangup_restarts() {
+        let (shutdowns, reaction) = after(None, &[Hangup]);
+        assert!(shutdowns.restart());
+        assert_eq!(reaction.ask, Some(Request::Warm));
+    }
+}

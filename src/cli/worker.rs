@@ -1,0 +1,213 @@
+//! `celery-rs worker`: from what was typed to an exit code.
+
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+    os::unix::process::CommandExt,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use tokio::sync::watch;
+
+use super::{
+    args::{GlobalOptions, WorkerOptions},
+    banner::{Banner, QueueLine},
+    convert,
+    environment::ProcessEnvironment,
+    exit::{self, Exit},
+    logging::{self, Format, LogOptions},
+    pidfile::{Pidfile, PidfileError},
+    privileges, refused,
+    signals::{self, Request, Shutdowns},
+    usage::UsageError,
+};
+use crate::{
+    app::{App, AppError, Booted, Shutdown, StopReason},
+    config::{LogLevel, Strings, WorkerArgs, nodename, url},
+};
+
+/// A failure to start, already in the words for the user.
+enum Failure {
+    Usage(UsageError),
+    Said(String, Exit),
+}
+
+/// Runs a worker until it is told to stop.
+pub(super) fn run(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[String], program: &str) -> Exit {
+    let exit = match start(app, global, options, words) {
+        Ok(exit) => exit,
+        Err(Failure::Usage(error)) => error.exit(program),
+        Err(Failure::Said(message, exit)) => {
+            logging::flush();
+            eprintln!("{message}");
+            exit
+        }
+    };
+    logging::flush();
+    exit
+}
+
+fn start(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[String]) -> Result<Exit, Failure> {
+    let args = convert::worker_args(global, options).map_err(Failure::Usage)?;
+    if let Some(reason) = refused::refused(options) {
+        return Err(Failure::Usage(UsageError::worker(reason)));
+    }
+    if let Some(directory) = &args.workdir {
+        change_directory(directory)?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failure(format!("the runtime cannot be started: {error}")))?;
+    let shutdowns = Arc::new(Mutex::new(Shutdowns::new(env::var("REMAP_SIGTERM").ok().as_deref())));
+    let exit = runtime.block_on(work(app, &args, words, Arc::clone(&shutdowns)));
+    runtime.shutdown_background();
+    let restart = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).restart();
+    if restart && exit.is_ok() { Err(failure(exec_again())) } else { exit }
+}
+
+async fn work(
+    app: App,
+    args: &WorkerArgs,
+    words: &[String],
+    shutdowns: Arc<Mutex<Shutdowns>>,
+) -> Result<Exit, Failure> {
+    let booted = app.boot(args.clone(), words, &ProcessEnvironment).await.map_err(|error| boot_failure(&error))?;
+    set_up_logging(args, &booted)?;
+    check_privileges(&booted)?;
+    let _pidfile = pidfile(args, &booted)?;
+    if !args.quiet {
+        show_banner(args, &booted);
+    }
+    for line in booted.refusals() {
+        tracing::warn!("{line}");
+    }
+    let (ask, asked) = watch::channel(None);
+    let ask = Arc::new(ask);
+    let pass_on = move |request| {
+        let _ = ask.send(Some(shutdown(request)));
+    };
+    signals::listen(Arc::clone(&shutdowns), pass_on)
+        .map_err(|error| failure(format!("signals cannot be handled: {error}")))?;
+    let reason = booted.run(asked).await.map_err(|error| boot_failure(&error))?;
+    let signalled = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).exit();
+    Ok(exit_of(&reason, signalled))
+}
+
+fn shutdown(request: Request) -> Shutdown {
+    match request {
+        Request::Warm => Shutdown::Warm,
+        Request::Cold => Shutdown::Cold,
+    }
+}
+
+/// Without a signal it was remote control that asked, which is no failure.
+fn exit_of(reason: &StopReason, signalled: Option<Exit>) -> Exit {
+    match reason {
+        StopReason::Asked(_) => signalled.unwrap_or(exit::OK),
+        StopReason::Broker(error) | StopReason::Pool(error) => {
+            tracing::error!(target: "celery.worker", critical = true, "Unrecoverable error: {error}");
+            signalled.unwrap_or(exit::FAILURE)
+        }
+    }
+}
+
+fn set_up_logging(args: &WorkerArgs, booted: &Booted) -> Result<(), Failure> {
+    let worker = &booted.settings.worker;
+    let format = Format::parse(&worker.log_format, worker.log_datefmt.as_deref());
+    let file = args.logfile.as_deref().or(worker.logfile.as_deref());
+    let options = LogOptions {
+        level: args.loglevel,
+        file: file.map(|path| nodename::node_format(path, &args.hostname, 0).into()),
+        format: format.map_err(|error| failure(error.to_string()))?,
+        colour: if args.no_color { Some(false) } else { worker.log_color },
+    };
+    logging::install(options).map_err(|error| failure(format!("the log file cannot be opened: {error}")))
+}
+
+/// With a Python app, Celery itself has checked in the process that loads it.
+fn check_privileges(booted: &Booted) -> Result<(), Failure> {
+    if !booted.about.app.is_empty() {
+        return Ok(());
+    }
+    let forced = ProcessEnvironment.string("C_FORCE_ROOT").is_some();
+    match privileges::check(&booted.settings.accept_content, forced) {
+        privileges::Verdict::Fine => Ok(()),
+        privileges::Verdict::Warn(line) => {
+            tracing::warn!(target: "celery.platforms", "{line}");
+            Ok(())
+        }
+        privileges::Verdict::Refuse(message) => Err(failure(message)),
+    }
+}
+
+fn pidfile(args: &WorkerArgs, booted: &Booted) -> Result<Option<Pidfile>, Failure> {
+    let configured = || booted.settings.worker.pidfile.as_deref().map(|path| expanded(path, args));
+    let Some(path) = args.pidfile.clone().or_else(configured) else { return Ok(None) };
+    Pidfile::create(&path).map(Some).map_err(|error| {
+        let exit = if matches!(error, PidfileError::Held { .. }) { exit::CANNOT_CREATE } else { exit::FAILURE };
+        Failure::Said(error.to_string(), exit)
+    })
+}
+
+fn expanded(path: &str, args: &WorkerArgs) -> PathBuf {
+    nodename::node_format(path, &args.hostname, 0).into()
+}
+
+fn show_banner(args: &WorkerArgs, booted: &Booted) {
+    let colour = !args.no_color && args.logfile.is_none() && io::stderr().is_terminal();
+    let mut stdout = io::stdout().lock();
+    let _ = stdout.write_all(banner(args, booted).render(colour).as_bytes());
+    let _ = stdout.flush();
+}
+
+fn banner(args: &WorkerArgs, booted: &Booted) -> Banner {
+    let settings = &booted.settings;
+    let queue = |queue: &_| QueueLine::from(queue);
+    Banner {
+        hostname: args.hostname.clone(),
+        version: booted.about.version.clone(),
+        platform: booted.about.platform.clone(),
+        timestamp: chrono::Local::now().format("%Y-%m-%d %H:%M:%S").to_string(),
+        app: booted.about.app.clone(),
+        transport: url::broker_uri(&settings.broker.read_urls.join(";")),
+        results: url::backend_uri(settings.result.backend.as_deref()),
+        concurrency: settings.worker.concurrency.seats(&settings.worker.pool).to_string(),
+        pool: settings.worker.pool.module().to_owned(),
+        events: settings.worker.send_task_events,
+        queues: booted.queues.consume_from().map(queue).collect(),
+        tasks: task_list(args.loglevel, &booted.tasks),
+    }
+}
+
+/// Built-in tasks are listed at DEBUG only, others at INFO too.
+fn task_list(level: LogLevel, tasks: &[String]) -> Option<Vec<String>> {
+    let builtin = |task: &String| task.starts_with("celery.");
+    match level {
+        LogLevel::Debug => Some(tasks.to_vec()),
+        LogLevel::Info => Some(tasks.iter().filter(|task| !builtin(task)).cloned().collect()),
+        _ => None,
+    }
+}
+
+fn boot_failure(error: &AppError) -> Failure {
+    Failure::Said(error.to_string(), Exit(u8::try_from(error.exit_code()).unwrap_or(exit::FAILURE.0)))
+}
+
+fn change_directory(directory: &Path) -> Result<(), Failure> {
+    env::set_current_dir(directory).map_err(|error| {
+        Failure::Usage(UsageError::global(format!("Invalid value for '--workdir': {}: {error}", directory.display())))
+    })
+}
+
+fn failure(message: String) -> Failure {
+    Failure::Said(message, exit::FAILURE)
+}
+
+/// Replaces this process by a new one of the same command line; returns only with a reason why not.
+fn exec_again() -> String {
+    logging::flush();
+    let program = env::current_exe().unwrap_or_else(|_| "celery-rs".into());
+    let error = Command::new(program).args(env::args_os().skip(1)).exec();
+    format!("the worker cannot be started again: {error}")
+}

@@ -1,0 +1,61 @@
+//! Celery's settings, one row each (`celery/app/defaults.py`).
+//!
+//! Defaults, types, old names and messages derive from the rows. The typed view of them is
+//! [`Settings`](super::Settings); nothing here reads a value.
+
+mod backends;
+mod beat;
+mod broker;
+mod control;
+mod general;
+mod key;
+mod result;
+mod task;
+mod worker;
+
+use std::{collections::HashMap, sync::LazyLock};
+
+pub use key::{Fallback, Key, Kind, Reader};
+
+/// Every row, by room.
+pub fn rows() -> impl Iterator<Item = &'static Key> {
+    [general::ROWS, broker::ROWS, task::ROWS, worker::ROWS, result::ROWS, control::ROWS, beat::ROWS, backends::ROWS]
+        .into_iter()
+        .flatten()
+}
+
+/// The row of a setting, by its new name.
+pub fn find(name: &str) -> Option<&'static Key> {
+    BY_NAME.get(name).copied()
+}
+
+static BY_NAME: LazyLock<HashMap<&'static str, &'static Key>> =
+    LazyLock::new(|| rows().map(|key| (key.name, key)).collect());
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_documented() {
+        assert_eq!(BY_NAME.len(), rows().count());
+        assert!(rows().all(|key| !key.doc.is_empty()));
+    }
+
+    #[test]
+    fn defaults_have_their_declared_type() {
+        for key in rows() {
+            let fits = matches!(
+                (key.kind, key.default),
+                (_, Fallback::None)
+                    | (Kind::Any, _)
+                    | (Kind::Bool, Fallback::Bool(_))
+                    | (Kind::Str, Fallback::Str(_))
+                    | (Kind::Int | Kind::Float, Fallback::Int(_) | Fallback::Float(_))
+                    | (Kind::List, Fallback::List(_))
+                    | (Kind::Dict, Fallback::Dict(_))
+            );
+            assert!(fits, "{}", key.name);
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! [`LogLevel`]: the levels of Python's `logging`.
+
+/// A level, lowest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum LogLevel {
+    /// 10.
+    Debug,
+    /// 20.
+    Info,
+    /// 30; what the worker starts with.
+    #[default]
+    Warning,
+    /// 40.
+    Error,
+    /// 50, also called FATAL.
+    Critical,
+}
+
+impl LogLevel {
+    /// A level by the names that `-l` takes, in any case.
+    pub fn parse(name: &str) -> Option<Self> {
+        Some(match name.to_ascii_uppercase().as_str() {
+            "DEBUG" => LogLevel::Debug,
+            "INFO" => LogLevel::Info,
+            "WARNING" | "WARN" => LogLevel::Warning,
+            "ERROR" => LogLevel::Error,
+            "CRITICAL" | "FATAL" => LogLevel::Critical,
+            _ => return None,
+        })
+    }
+
+    /// `levelname`, as Python writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            LogLevel::Debug => "DEBUG",
+            LogLevel::Info => "INFO",
+            LogLevel::Warning => "WARNING",
+            LogLevel::Error => "ERROR",
+            LogLevel::Critical => "CRITICAL",
+        }
+    }
+
+    /// `levelno`, as Python counts.
+    pub fn number(self) -> u8 {
+        match self {
+            LogLevel::Debug => 10,
+            LogLevel::Info => 20,
+            LogLevel::Warning => 30,
+            LogLevel::Error => 40,
+            LogLevel::Critical => 50,
+        }
+    }
+}

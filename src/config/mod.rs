@@ -1,0 +1,32 @@
+//! Celery's settings, typed: what the app says, overridden by the environment and the command line.
+//!
+//! Everything here is plain data that arrives as values; nothing reads a file, the process environment (but through
+//! [`Strings`]) or an app.
+
+mod args;
+mod concurrency;
+mod error;
+pub mod keys;
+mod level;
+pub mod nodename;
+pub mod overrides;
+mod pool;
+pub mod queues;
+pub mod rate;
+mod reader;
+pub mod routes;
+mod settings;
+mod sources;
+pub mod url;
+
+pub use args::{Autoscale, WorkerArgs};
+pub use concurrency::Concurrency;
+pub use error::ConfigError;
+pub use level::LogLevel;
+pub use pool::Pool;
+pub use queues::Queues;
+pub use settings::{
+    BrokerSettings, ControlSettings, EventSettings, FailoverStrategy, PublishRetryPolicy, RedisResultSettings,
+    ResultSettings, Settings, TaskSettings, WorkerSettings,
+};
+pub use sources::{Layer, Layers, Strings};

@@ -1,0 +1,42 @@
+//! The pool by remote control: `pool_grow`, `pool_shrink`, `pool_restart`, `autoscale`.
+
+use crate::{
+    control::{CommandError, Node, arguments::Arguments, error::ok},
+    ipc::PoolKind,
+    serialization::Value,
+};
+
+pub(super) async fn grow(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
+    let by = arguments.count("n", 1)?;
+    must_be_resizable(node).await?;
+    node.ask(move |dispatcher| dispatcher.grow(by)).await?;
+    Ok(ok("pool will grow"))
+}
+
+pub(super) async fn shrink(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
+    let by = arguments.count("n", 1)?;
+    must_be_resizable(node).await?;
+    let shrunk = node.ask(move |dispatcher| dispatcher.shrink(by)).await?;
+    shrunk.map_err(|busy| CommandError::value(busy.to_string()))?;
+    Ok(ok("pool will shrink"))
+}
+
+pub(super) async fn restart(node: &Node, _: Arguments) -> Result<Value, CommandError> {
+    if node.options.settings.layers.value("worker_pool_restarts").0.is_truthy() {
+        return Err(CommandError::unsupported("celery-rs cannot reload modules in a running pool: restart the worker"));
+    }
+    Err(CommandError::value("Pool restarts not enabled"))
+}
+
+pub(super) async fn autoscale(_: &Node, _: Arguments) -> Result<Value, CommandError> {
+    Err(CommandError::value("Autoscale not enabled"))
+}
+
+/// Only children can become more or fewer.
+async fn must_be_resizable(node: &Node) -> Result<(), CommandError> {
+    let has_pool = node.ask(|dispatcher| dispatcher.pool().is_some()).await?;
+    if has_pool && node.options.pool == PoolKind::Prefork {
+        return Ok(());
+    }
+    Err(CommandError::unsupported("only a prefork pool can grow and shrink"))
+}

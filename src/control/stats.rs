@@ -1,0 +1,153 @@
+//! `stats`: numbers about the worker, its pool, its broker and its process.
+
+use std::{sync::Arc, time::Duration};
+
+use nix::sys::{
+    resource::{Usage, UsageWho, getrusage},
+    time::TimeValLike,
+};
+
+use crate::{
+    config::url::ConnectionUrl,
+    control::{CommandError, Node, arguments::Arguments},
+    ipc::PoolKind,
+    pool::Pool,
+    serialization::{Map, Value},
+};
+
+pub(super) async fn stats(node: &Node, _: Arguments) -> Result<Value, CommandError> {
+    let (totals, prefetch, pool, seats) =
+        node.ask(|worker| (worker.totals(), worker.prefetch_count(), worker.pool(), worker.seats())).await?;
+    let totals = totals.into_iter().map(|(name, total)| (name, total.into())).collect();
+    Ok(dict([
+        ("total", Value::Map(totals)),
+        ("pid", std::process::id().into()),
+        ("clock", node.clock().value().to_string().into()),
+        ("uptime", node.started.elapsed().as_secs().into()),
+        ("pool", pool_info(node, pool.as_ref(), seats)),
+        ("broker", broker(node)),
+        ("prefetch_count", prefetch.into()),
+        ("rusage", getrusage(UsageWho::RUSAGE_SELF).map_or_else(|_| "N/A".into(), |usage| rusage(&usage))),
+    ]))
+}
+
+/// In the words of the Celery pool whose place ours takes: Flower reads them.
+fn pool_info(node: &Node, pool: Option<&Arc<dyn Pool>>, seats: usize) -> Value {
+    let pids = pool.map_or_else(|| vec![own_pid()], |pool| pool.pids());
+    let seats = Value::from(seats as u64);
+    let common = |implementation: &str| {
+        [("implementation", Value::from(implementation)), ("max-concurrency", seats.clone())].map(owned)
+    };
+    let mut info = Map::new();
+    match node.options.pool {
+        PoolKind::Prefork => {
+            info.extend(common("celery.concurrency.prefork:TaskPool"));
+            info.extend(prefork(node, pids));
+        }
+        PoolKind::Solo => {
+            info.extend(common("celery.concurrency.solo:TaskPool"));
+            let solo = [
+                ("processes", pids.into()),
+                ("max-tasks-per-child", Value::Null),
+                ("put-guarded-by-semaphore", true.into()),
+                ("timeouts", Value::List(Vec::new())),
+            ];
+            info.extend(solo.map(owned));
+        }
+        _ => {
+            info.extend(common("celery.concurrency.thread:TaskPool"));
+            info.insert("threads".to_owned(), seats);
+        }
+    }
+    Value::Map(info)
+}
+
+fn prefork(node: &Node, pids: Vec<i32>) -> [(String, Value); 5] {
+    let seconds = |limit: Option<Duration>| limit.map_or(Value::Int(0), whole_seconds);
+    let limits = node.options.limits;
+    [
+        ("processes", pids.into()),
+        ("max-tasks-per-child", node.options.max_tasks_per_child.map_or_else(|| "N/A".into(), Value::from)),
+        ("put-guarded-by-semaphore", true.into()),
+        ("timeouts", Value::List(vec![seconds(limits.soft), seconds(limits.hard)])),
+        ("writes", "N/A".into()),
+    ]
+    .map(owned)
+}
+
+fn whole_seconds(limit: Duration) -> Value {
+    if limit.subsec_nanos() == 0 { limit.as_secs().into() } else { limit.as_secs_f64().into() }
+}
+
+fn own_pid() -> i32 {
+    std::process::id().cast_signed()
+}
+
+/// kombu's `Connection.info()` without the password.
+fn broker(node: &Node) -> Value {
+    let settings = &node.options.settings.broker;
+    let first = settings.read_urls.first().map(String::as_str).unwrap_or_default();
+    let url = ConnectionUrl::parse(first).ok();
+    let is_redis = node.options.transport == "redis";
+    let user = url.as_ref().and_then(|url| url.user.clone());
+    let path = url.as_ref().and_then(|url| url.path.clone()).filter(|path| !path.is_empty());
+    let (port, vhost) = if is_redis { (6379, "0") } else { (5672, "/") };
+    let login = if is_redis { None } else { Some("PLAIN".to_owned()) };
+    let ssl = &settings.use_ssl;
+    dict([
+        ("hostname", url.as_ref().and_then(|url| url.host.clone()).unwrap_or_else(|| "localhost".to_owned()).into()),
+        ("userid", user.or_else(|| (!is_redis).then(|| "guest".to_owned())).into()),
+        ("virtual_host", path.unwrap_or_else(|| vhost.to_owned()).into()),
+        ("port", url.as_ref().and_then(|url| url.port).unwrap_or(port).into()),
+        ("insist", false.into()),
+        ("ssl", if ssl.is_truthy() { true.into() } else { false.into() }),
+        ("transport", url.map_or_else(|| node.options.transport.to_owned(), |url| url.scheme).into()),
+        ("connect_timeout", whole_seconds(settings.connection_timeout)),
+        ("transport_options", Value::Map(masked(&settings.transport_options))),
+        ("login_method", settings.login_method.clone().or(login).into()),
+        ("uri_prefix", Value::Null),
+        ("heartbeat", settings.heartbeat.map_or(Value::Int(0), whole_seconds)),
+        ("failover_strategy", "round-robin".into()),
+        (
+            "alternates",
+            settings.read_urls.iter().skip(1).map(|url| crate::config::url::mask(url)).collect::<Vec<_>>().into(),
+        ),
+        ("credential_provider", Value::Null),
+    ])
+}
+
+/// Options whose names speak of secrets are not shown.
+fn masked(options: &Map) -> Map {
+    let secret = |name: &str| ["pass", "key", "secret", "token"].iter().any(|word| name.contains(word));
+    options.iter().filter(|(name, _)| !secret(name)).map(|(name, value)| (name.clone(), value.clone())).collect()
+}
+
+fn rusage(usage: &Usage) -> Value {
+    let seconds = |time: nix::sys::time::TimeVal| Value::Float(time.num_microseconds() as f64 / 1e6);
+    dict([
+        ("utime", seconds(usage.user_time())),
+        ("stime", seconds(usage.system_time())),
+        ("maxrss", usage.max_rss().into()),
+        ("ixrss", usage.shared_integral().into()),
+        ("idrss", usage.unshared_data_integral().into()),
+        ("isrss", usage.unshared_stack_integral().into()),
+        ("minflt", usage.minor_page_faults().into()),
+        ("majflt", usage.major_page_faults().into()),
+        ("nswap", usage.full_swaps().into()),
+        ("inblock", usage.block_reads().into()),
+        ("oublock", usage.block_writes().into()),
+        ("msgsnd", usage.ipc_sends().into()),
+        ("msgrcv", usage.ipc_receives().into()),
+        ("nsignals", usage.signals().into()),
+        ("nvcsw", usage.voluntary_context_switches().into()),
+        ("nivcsw", usage.involuntary_context_switches().into()),
+    ])
+}
+
+fn owned((name, value): (&str, Value)) -> (String, Value) {
+    (name.to_owned(), value)
+}
+
+fn dict<const N: usize>(fields: [(&str, Value); N]) -> Value {
+    Value::Map(fields.into_iter().map(owned).collect())
+}

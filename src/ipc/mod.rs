@@ -1,0 +1,17 @@
+//! The language between the parent, the zygote and the children: frames over socket pairs.
+//!
+//! Bytes and framing only. Who forks, and what a frame makes happen, is upstairs in
+//! [`pool::prefork`](crate::pool) and `python`.
+
+pub mod codec;
+mod error;
+mod frame;
+mod manifest;
+mod options;
+pub mod socket;
+
+pub use codec::MAX_FRAME;
+pub use error::IpcError;
+pub use frame::{Ended, FromChild, FromZygote, Job, Report, Stored, ToChild, ToChildRef, ToZygote};
+pub use manifest::{Manifest, PoolKind, TaskManifest};
+pub use options::ZygoteOptions;

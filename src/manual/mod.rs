@@ -1,0 +1,32 @@
+//! The manual: how the worker works and what can be relied on. Nothing here is code.
+//!
+//! | Chapter | Question |
+//! |---|---|
+//! | [`life_of_a_message`] | What happens to a message, from socket to acknowledgement? |
+//! | [`acks`] | When is a message acknowledged, and who gets it if not? |
+//! | [`prefork`] | Which processes are there, and what does each of them do? |
+//! | [`redis`] | Which keys are used, and how do Python workers share them? |
+//! | [`compatibility`] | Which behaviour of Celery's worker is there, and how is that known? |
+//! | [`settings`] | Which settings are honoured? |
+//! | [`glossary`] | What does that word mean? |
+
+#[doc = include_str!("life_of_a_message.md")]
+pub mod life_of_a_message {}
+
+#[doc = include_str!("acks.md")]
+pub mod acks {}
+
+#[doc = include_str!("prefork.md")]
+pub mod prefork {}
+
+#[doc = include_str!("redis.md")]
+pub mod redis {}
+
+#[doc = include_str!("compatibility.md")]
+pub mod compatibility {}
+
+#[doc = include_str!("settings.md")]
+pub mod settings {}
+
+#[doc = include_str!("glossary.md")]
+pub mod glossary {}

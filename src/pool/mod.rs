@@ -1,0 +1,39 @@
+//! Where work is run: the port, the native pool, and the children that run Python.
+
+#[cfg(any(test, feature = "test-util"))]
+pub mod fake;
+pub mod job;
+pub mod native;
+pub mod prefork;
+
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+
+pub use job::{Accepted, Finished, PoolError, Progress, Run};
+pub use native::{NativePool, Panicked};
+
+/// A pool of Python seats, as the worker sees it. Native tasks have [`native`]'s, which needs no process.
+pub trait Pool: Send + Sync {
+    /// Queues a job for the next free seat. Dropping the returned [`Run`] before it is accepted withdraws the job.
+    fn submit(&self, job: crate::ipc::Job, limits: TimeLimits) -> Run;
+    /// Kills the child that runs this job (and only if it runs it), with the given signal.
+    fn terminate(&self, number: u64, signum: i32);
+    /// More (positive) or fewer seats.
+    fn resize(&self, by: i32);
+    /// How many seats there are meant to be.
+    fn size(&self) -> usize;
+    /// Process ids of the children, for `inspect stats`.
+    fn pids(&self) -> Vec<i32>;
+    /// Ends all children: waits for what has begun until `grace` is over (none waits for ever), then kills.
+    fn stop(&self, grace: Option<Duration>) -> oneshot::Receiver<()>;
+}
+
+/// Time limits of one execution; the clock starts when it is accepted.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct TimeLimits {
+    /// The child is told: `SoftTimeLimitExceeded` in the task.
+    pub soft: Option<Duration>,
+    /// The child is killed.
+    pub hard: Option<Duration>,
+}

@@ -1,0 +1,84 @@
+//! Who gets which job, and when a job is taken back for someone else.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tracing::error;
+
+use super::child::STALL;
+use super::supervisor::Supervisor;
+use super::ticket::Ticket;
+use crate::ipc::{Ended, Report};
+use crate::pool::Finished;
+
+impl Supervisor {
+    pub(super) fn submit(&mut self, mut ticket: Box<Ticket>) {
+        if self.stopping {
+            return ticket.finish(Finished::Withdrawn);
+        }
+        ticket.kind = Some(self.runtimes.kind(&ticket.job.task));
+        self.waiting.push_back(ticket);
+    }
+
+    /// Gives out what waits, in order, as far as there are seats for it or short jobs to send ahead.
+    pub(super) fn dispatch(&mut self, now: Instant) {
+        while let Some(mut ticket) = self.waiting.pop_front() {
+            if ticket.is_withdrawn() {
+                continue;
+            }
+            ticket.estimate = ticket.kind.map_or(Duration::MAX, |kind| self.runtimes.estimate(kind));
+            let Some(child) = self.roster.choose(ticket.estimate, now) else {
+                self.waiting.push_front(ticket);
+                break;
+            };
+            if let Err(ticket) = child.give(ticket, now) {
+                refuse(ticket);
+            }
+        }
+        self.watch_those_ahead(now);
+    }
+
+    /// Jobs that wait in a child must not wait for long, nor while a seat is free.
+    fn watch_those_ahead(&mut self, now: Instant) {
+        if !self.roster.has_ahead() {
+            return;
+        }
+        if self.waiting.is_empty() && self.roster.has_idle_seat() {
+            self.roster.steal();
+        }
+        self.wake(now + STALL);
+    }
+
+    /// Takes back what waits behind a job that turned out long.
+    pub(super) fn recall_from_stalled(&mut self, now: Instant) {
+        let seats = self.roster.seats;
+        for child in self.roster.iter_mut().filter(|child| child.ahead(seats) > 0 && child.is_stalled(now)) {
+            child.recall(child.ahead(seats));
+            for ticket in &child.given {
+                if let (Some(kind), Some(begun)) = (ticket.kind, ticket.begun) {
+                    self.runtimes.at_least(kind, now.saturating_duration_since(begun));
+                }
+            }
+        }
+    }
+
+    /// Puts jobs that came back where they were: before all that came later.
+    pub(super) fn wait_again(&mut self, tickets: impl DoubleEndedIterator<Item = Box<Ticket>>) {
+        for mut ticket in tickets.rev() {
+            if self.stopping {
+                ticket.finish(Finished::Withdrawn);
+            } else {
+                ticket.recalled = false;
+                self.waiting.push_front(ticket);
+            }
+        }
+    }
+}
+
+/// No child can be told of a job that does not fit into a frame.
+fn refuse(ticket: Box<Ticket>) {
+    let exception = format!("task {}[{}] is too large to be handed to a child", ticket.job.task, ticket.job.id);
+    error!(target: "celery.concurrency.prefork", "{exception}");
+    let ended = Ended::Internal { exception, traceback: String::new() };
+    ticket.finish(Finished::Reported(Report { ended, runtime: 0.0, stored: None, rss_kib: 0 }));
+}

@@ -1,0 +1,63 @@
+//! Everything that can happen to the supervisor, in one order.
+//!
+//! The channel is unbounded because what comes through it is bounded elsewhere: jobs by the prefetch window, frames by
+//! the jobs (three each, and a child that stores something waits for the answer).
+
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::child::Serial;
+use super::ticket::Ticket;
+use super::zygote::Zygote;
+use crate::ipc::{FromChild, FromZygote};
+use crate::pool::{Finished, PoolError};
+
+/// Where everyone tells the supervisor; it holds the receiving end.
+pub(super) type Events = mpsc::UnboundedSender<Event>;
+
+#[derive(Debug)]
+pub(super) enum Event {
+    /// From the [`Pool`](crate::pool::Pool) methods of the same names.
+    Submit(Box<Ticket>),
+    Terminate {
+        number: u64,
+        signum: i32,
+    },
+    Resize(i32),
+    Stop {
+        grace: Option<Duration>,
+        done: oneshot::Sender<()>,
+    },
+    /// The last handle to the pool is gone.
+    Abandoned,
+    /// From a child's link: what the child said.
+    Frames(Serial, Vec<FromChild>),
+    /// From a child's link, when its outbox was blocked.
+    Writable(Serial),
+    /// From a child's link, as its last: everything the child ever wrote has been told.
+    Closed(Serial),
+    /// A caller has stored what a child asked it to; the error's text, or none.
+    StoreDone {
+        serial: Serial,
+        number: u64,
+        error: String,
+    },
+    /// From the zygote's link.
+    Zygote(FromZygote),
+    /// From the zygote's link, as its last.
+    ZygoteGone,
+    /// A new zygote has been started, or could not be.
+    ZygoteBack(Result<Box<Zygote>, PoolError>),
+}
+
+impl Event {
+    /// Answers for a supervisor that has ended.
+    pub(super) fn refuse(self) {
+        match self {
+            Self::Submit(ticket) => ticket.finish(Finished::Withdrawn),
+            Self::Stop { done, .. } => drop(done.send(())),
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! What a child says, and what that does to its jobs.
+
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+use tracing::{error, warn};
+
+use super::child::{Child, Life, Serial};
+use super::event::Event;
+use super::signal;
+use super::supervisor::Supervisor;
+use crate::ipc::{FromChild, PoolKind, Report, Stored, ToChild};
+use crate::pool::job::Progress;
+use crate::pool::{Accepted, Finished};
+
+impl Supervisor {
+    pub(super) fn hear(&mut self, serial: Serial, frames: Vec<FromChild>, now: Instant) {
+        for frame in frames {
+            match frame {
+                FromChild::Accepted { number, at } => self.accepted(serial, number, at, now),
+                FromChild::Done { number, report } => self.done(serial, number, report, now),
+                FromChild::Store { number, stored } => self.store(serial, number, stored),
+                FromChild::Recalled(numbers) => self.recalled(serial, &numbers, now),
+                FromChild::Up { pid } => self.up(serial, pid),
+                FromChild::Failed(message) => self.failed_to_start(serial, &message),
+            }
+        }
+    }
+
+    fn up(&mut self, serial: Serial, pid: i32) {
+        self.has_started = true;
+        self.with(serial, |child| {
+            child.pid = pid;
+            if child.life == Life::Starting {
+                child.life = Life::Ready;
+            }
+            // One that was told to leave before it was up has shown that it can.
+            if child.life != Life::Killed {
+                child.deadline = None;
+            }
+        });
+        self.show();
+    }
+
+    fn failed_to_start(&mut self, serial: Serial, message: &str) {
+        self.with(serial, |child| {
+            error!(target: "multiprocessing", "Process '{}' pid:{} could not start: {message}", child.name(), child.pid);
+        });
+    }
+
+    fn accepted(&mut self, serial: Serial, number: u64, at: f64, now: Instant) {
+        self.restarts.clear();
+        let Some(child) = self.roster.child(serial) else {
+            return;
+        };
+        let pid = child.pid;
+        let Some(ticket) = child.given.iter_mut().find(|ticket| ticket.job.number == number) else {
+            return;
+        };
+        if ticket.begun.is_some() {
+            return;
+        }
+        ticket.accept(Accepted { pid, at }, now);
+        let limit = ticket.deadline().filter(|_| self.options.kind == PoolKind::Prefork);
+        let terminate = ticket.terminate;
+        child.begun += 1;
+        child.last_progress = now;
+        if let Some(signum) = terminate {
+            kill_job(child, number, signum);
+        }
+        if let Some(limit) = limit {
+            self.wake(limit);
+        }
+    }
+
+    fn done(&mut self, serial: Serial, number: u64, report: Report, now: Instant) {
+        let Some(child) = self.roster.child(serial) else {
+            return;
+        };
+        child.last_progress = now;
+        // A job that was ended by its hard limit has had its answer.
+        let Some(ticket) = child.take(number) else {
+            return;
+        };
+        if let Some(kind) = ticket.kind {
+            self.runtimes.observe(kind, report.runtime);
+        }
+        if is_too_large(self.options.max_memory_per_child, child, report.rss_kib) {
+            child.retire();
+        }
+        ticket.finish(Finished::Reported(report));
+        self.leave_if_done(serial, now);
+    }
+
+    fn recalled(&mut self, serial: Serial, numbers: &[u64], now: Instant) {
+        let Some(child) = self.roster.child(serial) else {
+            return;
+        };
+        let tickets: Vec<_> = numbers.iter().filter_map(|number| child.take_back(*number)).collect();
+        self.wait_again(tickets.into_iter());
+        self.leave_if_done(serial, now);
+    }
+
+    /// Lets the caller store what the child waits for. The answer comes back as an event.
+    fn store(&mut self, serial: Serial, number: u64, stored: Stored) {
+        let (stored_by, answer) = oneshot::channel();
+        let ticket = self.roster.child(serial).and_then(|child| child.ticket(number));
+        // If nobody takes it, the sender is dropped and the answer is an error.
+        if let Some(ticket) = ticket {
+            ticket.report(Progress::Store(stored, stored_by));
+        }
+        let events = self.events.clone();
+        tokio::spawn(async move {
+            let error = match answer.await {
+                Ok(Ok(())) => String::new(),
+                Ok(Err(error)) => error,
+                Err(_) => "nobody is left to store the result".to_owned(),
+            };
+            let _ = events.send(Event::StoreDone { serial, number, error });
+        });
+    }
+
+    pub(super) fn store_done(&mut self, serial: Serial, number: u64, error: String) {
+        self.with(serial, |child| child.tell(&ToChild::StoreDone(number, error)));
+    }
+
+    /// Kills the child that runs this job, now or when the job begins.
+    pub(super) fn terminate(&mut self, number: u64, signum: i32) {
+        if self.options.kind != PoolKind::Prefork {
+            return error!(target: "celery.worker.control", "{} does not implement kill_job", pool_class(self.options.kind));
+        }
+        if let Some(ticket) = self.waiting.iter_mut().find(|ticket| ticket.job.number == number) {
+            ticket.terminate = Some(signum);
+        } else if let Some(child) = self.roster.holder(number) {
+            kill_job(child, number, signum);
+        }
+    }
+}
+
+/// Signals the child if it runs this job, and remembers the signal if it does not run it yet.
+fn kill_job(child: &mut Child, number: u64, signum: i32) {
+    let pid = child.target();
+    let Some(ticket) = child.ticket(number) else {
+        return;
+    };
+    ticket.terminate = Some(signum);
+    if ticket.begun.is_some() {
+        ticket.terminated = true;
+        child.controlled = true;
+        signal::send(pid, signum);
+    }
+}
+
+fn is_too_large(most: Option<u64>, child: &Child, rss_kib: u64) -> bool {
+    let Some(most) = most.filter(|most| rss_kib > *most && child.life == Life::Ready) else {
+        return false;
+    };
+    warn!(target: "multiprocessing", "child process exiting after exceeding memory limit ({rss_kib}KiB / {most}KiB)");
+    true
+}
+
+/// The Python class, as Celery prints it.
+fn pool_class(kind: PoolKind) -> &'static str {
+    match kind {
+        PoolKind::Prefork => "<class 'celery.concurrency.prefork.TaskPool'>",
+        PoolKind::Threads => "<class 'celery.concurrency.thread.TaskPool'>",
+        PoolKind::Solo => "<class 'celery.concurrency.solo.TaskPool'>",
+        PoolKind::Gevent => "<class 'celery.concurrency.gevent.TaskPool'>",
+        PoolKind::Eventlet => "<class 'celery.concurrency.eventlet.TaskPool'>",
+    }
+}

@@ -1,0 +1,177 @@
+//! A child's side of its socket, as Python sees it: jobs out of the [`Inbox`], reports into the socket.
+
+use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, ppoll};
+use nix::sys::prctl;
+use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
+use nix::unistd::getpid;
+use pyo3::IntoPyObjectExt;
+use pyo3::exceptions::PyConnectionError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PyString, PyTuple};
+
+use crate::ipc::{FromChild, IpcError, Job};
+use crate::python::inbox::{Inbox, Taken};
+use crate::python::outcome::{EndedTuple, StoredTuple, report};
+use crate::python::zygote::refuse;
+
+/// The socket to the parent. Its descriptor is the child's own from now on.
+#[pyclass(frozen, module = "celery_rs._bridge")]
+pub(super) struct Child {
+    inbox: Arc<Inbox>,
+}
+
+#[pymethods]
+impl Child {
+    /// Takes over `descriptor` and starts reading from it.
+    #[new]
+    fn new(descriptor: i32) -> PyResult<Self> {
+        // SAFETY: the descriptor came with the fork request, and the zygote's Python gives it to this object only.
+        let socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
+        Ok(Self { inbox: Inbox::open(socket)? })
+    }
+
+    /// Outlives the zygote: undoes the `PR_SET_PDEATHSIG` of Celery's initializer. The reader sees to the parent's death.
+    fn survive_zygote(&self) -> PyResult<()> {
+        Ok(prctl::set_pdeathsig(None).map_err(std::io::Error::from)?)
+    }
+
+    /// Initialised.
+    fn up(&self) -> PyResult<()> {
+        self.send(&FromChild::Up { pid: getpid().as_raw() })
+    }
+
+    /// Initialisation failed.
+    fn failed(&self, message: String) -> PyResult<()> {
+        self.send(&FromChild::Failed(message))
+    }
+
+    /// The next job as a tuple, already reported as accepted; None when there will be none any more. Reports that were
+    /// kept back go out with the same write.
+    fn next_job<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        loop {
+            match self.inbox.take() {
+                Taken::Job(job) => return self.accept(py, &job).map(Some),
+                Taken::Stop => {
+                    self.flush()?;
+                    return Ok(None);
+                }
+                Taken::Nothing => {
+                    self.flush()?;
+                    self.wait(py)?;
+                }
+            }
+        }
+    }
+
+    /// Keeps the report of a job for the next write, which follows at once from `next_job`.
+    #[pyo3(signature = (number, ended, runtime, stored, rss_kib))]
+    fn done(
+        &self,
+        number: u64,
+        ended: EndedTuple,
+        runtime: f64,
+        stored: Option<StoredTuple<'_>>,
+        rss_kib: u64,
+    ) -> PyResult<()> {
+        self.inbox.ended();
+        let report = report(ended, runtime, stored, rss_kib)?;
+        self.inbox.queue(&FromChild::Done { number, report }).map_err(lost)
+    }
+
+    /// Has the parent store a result, and waits until it is safe: empty text, else the error.
+    fn store(&self, py: Python<'_>, number: u64, stored: StoredTuple<'_>) -> PyResult<String> {
+        self.send(&FromChild::Store { number, stored: stored.into() })?;
+        loop {
+            match self.inbox.stored(number) {
+                Some(error) => return Ok(error),
+                None => self.wait(py)?,
+            }
+        }
+    }
+
+    /// The job that a soft time limit frame named, once; 0 if the signal came from elsewhere.
+    fn soft_limited(&self) -> u64 {
+        self.inbox.soft_limited()
+    }
+
+    /// Writes what was kept back.
+    fn flush(&self) -> PyResult<()> {
+        self.inbox.flush().map_err(lost)
+    }
+}
+
+impl Child {
+    fn accept<'py>(&self, py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTuple>> {
+        self.send(&FromChild::Accepted { number: job.number, at: now() })?;
+        tuple(py, job)
+    }
+
+    fn send(&self, frame: &FromChild) -> PyResult<()> {
+        self.inbox.queue(frame).map_err(lost)?;
+        self.flush()
+    }
+
+    /// Waits without the GIL until something comes or a signal does. Signals are blocked between the last look at them
+    /// and the waiting itself, so that none is slept through.
+    fn wait(&self, py: Python<'_>) -> PyResult<()> {
+        let mut before = SigSet::empty();
+        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))
+            .map_err(std::io::Error::from)?;
+        let pending = py.check_signals();
+        let polled = match &pending {
+            Ok(()) => py.detach(|| {
+                let mut polled = [PollFd::new(self.inbox.wakeup(), PollFlags::POLLIN)];
+                ppoll(&mut polled, None, Some(before))
+            }),
+            Err(_) => Ok(0),
+        };
+        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(std::io::Error::from)?;
+        self.inbox.woken();
+        pending?;
+        match polled {
+            Ok(_) | Err(Errno::EINTR) => py.check_signals(),
+            Err(error) => Err(std::io::Error::from(error).into()),
+        }
+    }
+}
+
+/// `(number, task, id, headers, properties, body, content_type, content_encoding, reply_to, correlation_id, exchange,
+/// routing_key, priority, redelivered)`; headers and properties are JSON text.
+fn tuple<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTuple>> {
+    let items = [
+        job.number.into_bound_py_any(py)?,
+        PyString::new(py, &job.task).into_any(),
+        PyString::new(py, &job.id).into_any(),
+        text(py, &job.headers)?.into_any(),
+        text(py, &job.properties)?.into_any(),
+        PyBytes::new(py, &job.body).into_any(),
+        PyString::new(py, &job.content_type).into_any(),
+        PyString::new(py, &job.content_encoding).into_any(),
+        job.reply_to.as_deref().into_bound_py_any(py)?,
+        job.correlation_id.as_deref().into_bound_py_any(py)?,
+        PyString::new(py, &job.exchange).into_any(),
+        PyString::new(py, &job.routing_key).into_any(),
+        job.priority.into_bound_py_any(py)?,
+        job.redelivered.into_bound_py_any(py)?,
+    ];
+    PyTuple::new(py, items)
+}
+
+fn text<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyString>> {
+    let text = std::str::from_utf8(json).map_err(|error| refuse(error.to_string()))?;
+    Ok(PyString::new(py, text))
+}
+
+fn now() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
+}
+
+fn lost(error: IpcError) -> PyErr {
+    PyConnectionError::new_err(error.to_string())
+}

@@ -1,0 +1,235 @@
+//! What the parent has sent a child, and the thread that reads it while a task holds the GIL.
+//!
+//! The reader never touches Python. It hands jobs over, gives back those that have not begun, and ends the process when
+//! the parent is gone.
+
+use std::collections::{HashMap, VecDeque};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
+use nix::unistd::getpid;
+use serde::Serialize;
+
+use crate::ipc::codec::{Decoder, encode};
+use crate::ipc::{FromChild, IpcError, Job, ToChild};
+
+const READER_STACK: usize = 256 * 1024;
+
+/// What [`Inbox::take`] found.
+pub(super) enum Taken {
+    /// The next job: it counts as begun.
+    Job(Box<Job>),
+    /// Nothing more will come.
+    Stop,
+    /// Nothing yet; the caller is noted as waiting on [`Inbox::wakeup`].
+    Nothing,
+}
+
+/// Jobs and answers that have arrived.
+pub(super) struct Inbox {
+    state: Mutex<State>,
+    outgoing: Mutex<Outgoing>,
+    wakeup: EventFd,
+    /// The job that runs, where there is one seat only; 0 is none.
+    running: AtomicU64,
+    /// The job that a soft time limit frame was for; 0 is none.
+    soft_limited: AtomicU64,
+    /// The thread that runs Python's signal handlers.
+    main: Pthread,
+}
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<Job>,
+    stored: HashMap<u64, String>,
+    stopping: bool,
+    waiting: usize,
+}
+
+struct Outgoing {
+    socket: UnixStream,
+    buffer: Vec<u8>,
+}
+
+impl Inbox {
+    /// Starts reading. To be called from the main thread.
+    pub(super) fn open(socket: UnixStream) -> io::Result<Arc<Self>> {
+        let reading = socket.try_clone()?;
+        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_SEMAPHORE;
+        let inbox = Arc::new(Self {
+            state: Mutex::default(),
+            outgoing: Mutex::new(Outgoing { socket, buffer: Vec::new() }),
+            wakeup: EventFd::from_flags(flags)?,
+            running: AtomicU64::new(0),
+            soft_limited: AtomicU64::new(0),
+            main: pthread_self(),
+        });
+        let reader = Arc::clone(&inbox);
+        without_signals(|| {
+            thread::Builder::new()
+                .name("celery-rs-reader".into())
+                .stack_size(READER_STACK)
+                .spawn(move || reader.read(reading))
+        })??;
+        Ok(inbox)
+    }
+
+    /// The next job, begun from this moment on.
+    pub(super) fn take(&self) -> Taken {
+        let mut state = self.state();
+        if let Some(job) = state.jobs.pop_front() {
+            self.running.store(job.number, Ordering::Release);
+            return Taken::Job(Box::new(job));
+        }
+        if state.stopping {
+            return Taken::Stop;
+        }
+        state.waiting += 1;
+        Taken::Nothing
+    }
+
+    /// Nothing runs any more, as far as soft time limits are concerned.
+    pub(super) fn ended(&self) {
+        self.running.store(0, Ordering::Release);
+    }
+
+    /// The job for which a soft time limit frame has come, once.
+    pub(super) fn soft_limited(&self) -> u64 {
+        self.soft_limited.swap(0, Ordering::AcqRel)
+    }
+
+    /// The answer to a `Store`; none yet notes the caller as waiting.
+    pub(super) fn stored(&self, number: u64) -> Option<String> {
+        let mut state = self.state();
+        let answer = state.stored.remove(&number);
+        state.waiting += usize::from(answer.is_none());
+        answer
+    }
+
+    /// Readable when something may have come for one that waits.
+    pub(super) fn wakeup(&self) -> BorrowedFd<'_> {
+        self.wakeup.as_fd()
+    }
+
+    /// No longer waiting, whether woken or interrupted.
+    pub(super) fn woken(&self) {
+        let mut state = self.state();
+        // Each of those that wait is given one token; who finds none was interrupted, and still counts as waiting.
+        if self.wakeup.read().is_err() {
+            state.waiting = state.waiting.saturating_sub(1);
+        }
+    }
+
+    /// Keeps a frame until the next [`flush`](Self::flush).
+    pub(super) fn queue(&self, frame: &impl Serialize) -> Result<(), IpcError> {
+        encode(frame, &mut self.outgoing().buffer)
+    }
+
+    /// Writes what is queued, in one system call unless the socket is full.
+    pub(super) fn flush(&self) -> Result<(), IpcError> {
+        self.outgoing().flush()
+    }
+
+    fn read(&self, mut socket: UnixStream) {
+        let mut decoder = Decoder::new();
+        loop {
+            match decoder.read_from(&mut socket) {
+                Ok(0) => orphaned(),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(_) => orphaned(),
+            }
+            if self.hear(&mut decoder).is_err() {
+                orphaned();
+            }
+        }
+    }
+
+    /// All frames of one read, under one lock.
+    fn hear(&self, decoder: &mut Decoder) -> Result<(), IpcError> {
+        let mut recalled = Vec::new();
+        let mut state = self.state();
+        while let Some(frame) = decoder.frame::<ToChild>()? {
+            match frame {
+                ToChild::Run(job) => state.jobs.push_back(job),
+                ToChild::Recall(numbers) => recalled.push(state.recall(&numbers)),
+                ToChild::StoreDone(number, error) => drop(state.stored.insert(number, error)),
+                ToChild::SoftTimeLimit(number) => self.soft_limit(number),
+                ToChild::Stop => state.stopping = true,
+            }
+        }
+        if state.waiting > 0 {
+            self.wakeup.write(std::mem::take(&mut state.waiting) as u64).map_err(io::Error::from)?;
+        }
+        drop(state);
+        for numbers in recalled {
+            self.outgoing().send(&FromChild::Recalled(numbers))?;
+        }
+        Ok(())
+    }
+
+    fn soft_limit(&self, number: u64) {
+        if self.running.load(Ordering::Acquire) == number {
+            self.soft_limited.store(number, Ordering::Release);
+            // The main thread lives as long as the process.
+            let _ = pthread_kill(self.main, Signal::SIGUSR1);
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn outgoing(&self) -> MutexGuard<'_, Outgoing> {
+        self.outgoing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Takes back those of `numbers` that have not begun.
+    fn recall(&mut self, numbers: &[u64]) -> Vec<u64> {
+        let (back, kept) = self.jobs.drain(..).partition::<VecDeque<_>, _>(|job| numbers.contains(&job.number));
+        self.jobs = kept;
+        back.into_iter().map(|job| job.number).collect()
+    }
+}
+
+impl Outgoing {
+    /// A frame of the reader's, ahead of what the main thread keeps for its next write.
+    fn send(&mut self, frame: &FromChild) -> Result<(), IpcError> {
+        let mut bytes = Vec::new();
+        encode(frame, &mut bytes)?;
+        Ok(self.socket.write_all(&bytes)?)
+    }
+
+    fn flush(&mut self) -> Result<(), IpcError> {
+        if !self.buffer.is_empty() {
+            self.socket.write_all(&self.buffer)?;
+            self.buffer.clear();
+        }
+        Ok(())
+    }
+}
+
+/// Threads inherit the mask: signals are for the main thread, where Python handles them.
+fn without_signals<T>(start: impl FnOnce() -> T) -> io::Result<T> {
+    let mut before = SigSet::empty();
+    pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
+    let started = start();
+    pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
+    Ok(started)
+}
+
+/// The parent is gone: end as hard as Celery's children do then (`PR_SET_PDEATHSIG`).
+fn orphaned() -> ! {
+    loop {
+        let _ = kill(getpid(), Signal::SIGKILL);
+    }
+}

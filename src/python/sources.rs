@@ -1,0 +1,41 @@
+//! The Python half of this room, embedded in the binary: package `celery_rs`.
+
+use std::ffi::CString;
+
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+use crate::python::child::Child;
+use crate::python::zygote::Zygote;
+
+const IMPORTER: &str = include_str!("../../python/celery_rs/embedded.py");
+const MODULES: [(&str, &str); 9] = [
+    ("celery_rs", include_str!("../../python/celery_rs/__init__.py")),
+    ("celery_rs.plain", include_str!("../../python/celery_rs/plain.py")),
+    ("celery_rs.manifest", include_str!("../../python/celery_rs/manifest.py")),
+    ("celery_rs.document", include_str!("../../python/celery_rs/document.py")),
+    ("celery_rs.relay", include_str!("../../python/celery_rs/relay.py")),
+    ("celery_rs.request", include_str!("../../python/celery_rs/request.py")),
+    ("celery_rs.outcome", include_str!("../../python/celery_rs/outcome.py")),
+    ("celery_rs.child", include_str!("../../python/celery_rs/child.py")),
+    ("celery_rs.zygote", include_str!("../../python/celery_rs/zygote.py")),
+];
+
+/// Makes `celery_rs` importable and gives its module `zygote`.
+pub(super) fn load(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    let sources = PyDict::new(py);
+    for (name, source) in MODULES {
+        sources.set_item(name, source)?;
+    }
+    let importer = PyModule::from_code(py, &CString::new(IMPORTER)?, c"celery_rs/embedded.py", c"celery_rs_embedded")?;
+    importer.getattr("install")?.call1((sources, bridge(py)?))?;
+    py.import("celery_rs.zygote")
+}
+
+/// What Rust offers to Python; `python/celery_rs/_bridge.pyi` describes it.
+fn bridge(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
+    let module = PyModule::new(py, "celery_rs._bridge")?;
+    module.add_class::<Zygote>()?;
+    module.add_class::<Child>()?;
+    Ok(module)
+}

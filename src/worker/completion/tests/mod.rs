@@ -1,0 +1,4 @@
+mod ends;
+mod messages;
+mod rig;
+mod workflows;

@@ -1,0 +1,367 @@
+//! The dispatcher: chooses an event, updates its state, acts on the answer.
+//!
+//! Sole owner of what the worker holds: reserved and active requests, ETA queue, rate limits, revoked ids, prefetch
+//! window. It never awaits the network; what does is spawned, and reports back.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::{
+    broker::{Connection, Deliveries, Delivery},
+    event::WorkerStats,
+    protocol::{Queue, time::isoformat},
+    task::Runner,
+    worker::{
+        command::Command,
+        eta::EtaQueue,
+        execute::{self, Signal},
+        qos::Qos,
+        rate_limit::RateLimits,
+        receive::Receiver,
+        refuse,
+        request::Request,
+        revoked::Revoked,
+        services::{Report, Services},
+        session::SessionEvent,
+        shutdown::{Shutdown, StopReason},
+        state::{Entry, State},
+        strategy::{self, DiscardReason, Verdict},
+    },
+};
+
+/// Requests that may be on their way to the result backend beyond those that the window allows: a slow backend slows
+/// the taking of new ones down, instead of filling the memory.
+const ENDING: usize = 1024;
+
+/// Deliveries or reports handled before the loop looks at anything else.
+const BATCH: usize = 256;
+
+/// The loop's state. Made by [`Worker::run`](super::Worker::run), which also reads what is left of it afterwards.
+pub struct Dispatcher {
+    pub(super) services: Arc<Services>,
+    pub(super) receiver: Receiver,
+    pub(super) state: State,
+    pub(super) eta: EtaQueue,
+    pub(super) rates: RateLimits,
+    pub(super) revoked: Revoked,
+    pub(super) qos: Qos,
+    /// Executions under way; awaited at the end.
+    pub(super) executions: TaskTracker,
+    /// Read by the heart.
+    stats: WorkerStats,
+    processed: u64,
+    /// Read by the session at each connect.
+    pub(super) queues: watch::Sender<Vec<Queue>>,
+    /// What the prefetch window is computed from; changed by `pool_grow` and `pool_shrink`.
+    pub(super) seats: usize,
+    /// Set by a remote `shutdown`.
+    pub(super) asked: Option<Shutdown>,
+    live: Option<Live>,
+    numbers: u64,
+    /// The first number that the current connection has given.
+    first_of_session: u64,
+}
+
+/// The current connection.
+struct Live {
+    connection: Arc<dyn Connection>,
+    deliveries: Deliveries,
+}
+
+/// The loop's ears; the other ends are held by the session, the executions, the handle and whoever stops the worker.
+pub struct Inbox {
+    /// From [`Session`](super::session::Session).
+    pub session: mpsc::Receiver<SessionEvent>,
+    /// From every execution.
+    pub reports: mpsc::UnboundedReceiver<Report>,
+    /// From [`WorkerHandle`](super::WorkerHandle)s.
+    pub commands: mpsc::Receiver<Command>,
+    /// From the command line's signals, or whoever runs the worker.
+    pub shutdown: watch::Receiver<Option<Shutdown>>,
+    /// From the pool, when it cannot go on.
+    pub pool_failed: BoxFuture<'static, String>,
+}
+
+impl Dispatcher {
+    /// A dispatcher with nothing in hand.
+    pub fn new(
+        services: Arc<Services>,
+        receiver: Receiver,
+        stats: WorkerStats,
+        queues: watch::Sender<Vec<Queue>>,
+    ) -> Self {
+        let options = &services.options;
+        let seats = options.concurrency;
+        let qos = Qos::new(base_prefetch(options, seats), options.eta_task_limit);
+        Self {
+            services,
+            receiver,
+            state: State::default(),
+            eta: EtaQueue::default(),
+            rates: RateLimits::default(),
+            revoked: Revoked::default(),
+            qos,
+            executions: TaskTracker::new(),
+            stats,
+            processed: 0,
+            queues,
+            seats,
+            asked: None,
+            live: None,
+            numbers: 0,
+            first_of_session: 1,
+        }
+    }
+
+    /// Runs until asked to stop or the broker is given up.
+    pub async fn run(&mut self, inbox: &mut Inbox) -> StopReason {
+        let mut reports = Vec::with_capacity(BATCH);
+        loop {
+            let most = self.qos.value() as usize + ENDING;
+            self.tell_prefetch();
+            let due = self.next_due();
+            tokio::select! {
+                biased;
+                Ok(asked) = inbox.shutdown.wait_for(Option::is_some) => {
+                    return StopReason::Asked(asked.unwrap_or(Shutdown::Warm));
+                }
+                reason = &mut inbox.pool_failed => return StopReason::Pool(reason),
+                Some(command) = inbox.commands.recv() => {
+                    self.obey(command);
+                    if let Some(asked) = self.asked {
+                        return StopReason::Asked(asked);
+                    }
+                }
+                _ = inbox.reports.recv_many(&mut reports, BATCH) => self.note(&mut reports),
+                () = wait_until(due), if due.is_some() => self.start_due(),
+                Some(event) = inbox.session.recv() => {
+                    if let Some(reason) = self.on_session(event) {
+                        return reason;
+                    }
+                }
+                batch = next_batch(&mut self.live), if self.state.len() < most => batch.into_iter().for_each(|delivery| self.take(delivery)),
+            }
+        }
+    }
+
+    /// Takes note of what the session has said last.
+    pub fn hear_session(&mut self, inbox: &mut Inbox) {
+        while let Ok(event) = inbox.session.try_recv() {
+            self.on_session(event);
+        }
+    }
+
+    /// Gives back everything that has not begun and takes nothing more.
+    pub fn drain(&mut self) {
+        self.eta.clear();
+        self.rates.clear();
+        if let Some(pool) = &self.services.pool {
+            // The receiver only says when all children are gone; the executions say so too, one by one.
+            drop(pool.stop(None));
+        }
+        // What waits for a Python seat is answered by the pool, which knows what has begun.
+        let is_native = |entry: &Entry| matches!(entry.definition.runner, Runner::Native(_));
+        self.signal_all(|entry| entry.accepted.is_none() && is_native(entry), Signal::Withdraw);
+    }
+
+    /// Ends what is still active, as far as it can be ended.
+    pub fn cancel_active(&self) {
+        self.signal_all(|_| true, Signal::Cancel);
+    }
+
+    /// `worker_soft_shutdown_timeout`.
+    pub fn soft_shutdown_timeout(&self) -> Duration {
+        self.services.options.soft_shutdown_timeout
+    }
+
+    /// Handles reports until nothing is left in the pools' hands.
+    pub async fn drain_reports(&mut self, inbox: &mut Inbox) {
+        let mut reports = Vec::with_capacity(BATCH);
+        while !self.state.is_empty() {
+            inbox.reports.recv_many(&mut reports, BATCH).await;
+            self.note(&mut reports);
+        }
+    }
+
+    /// The connection, while there is one.
+    pub fn connection(&self) -> Option<Arc<dyn Connection>> {
+        self.live.as_ref().map(|live| live.connection.clone())
+    }
+
+    fn signal_all(&self, which: impl Fn(&Entry) -> bool, signal: Signal) {
+        for (_, entry) in self.state.entries().filter(|(_, entry)| which(entry)) {
+            // A full or closed channel belongs to an execution that is ending anyway.
+            let _ = entry.signal.try_send(signal);
+        }
+    }
+
+    // === deliveries ===
+
+    fn take(&mut self, delivery: Delivery) {
+        self.numbers += 1;
+        match self.receiver.receive(self.numbers, delivery) {
+            Ok(request) => self.judge(request),
+            Err(refusal) => refuse::refuse(*refusal, &self.services, &self.executions),
+        }
+    }
+
+    fn judge(&mut self, request: Request) {
+        info!(target: "celery.worker.strategy", "Task {request} received");
+        match strategy::decide(&request, &self.revoked, SystemTime::now()) {
+            Verdict::Discard(reason) => self.discard(request, reason),
+            Verdict::Later(eta) => {
+                self.announce(&request);
+                self.qos.increment();
+                self.eta.insert(eta, request);
+            }
+            Verdict::Now => {
+                self.announce(&request);
+                self.throttle(request);
+            }
+        }
+    }
+
+    fn announce(&self, request: &Request) {
+        let Services { events, options, .. } = &*self.services;
+        if events.task_events() && request.definition.options.send_events {
+            let worded = |at: Option<SystemTime>| at.map(|at| isoformat(at, &options.timezone));
+            events.received(&request.headers, worded(request.eta), worded(request.expires));
+        }
+    }
+
+    fn throttle(&mut self, request: Request) {
+        let ready = match request.definition.options.rate_limit {
+            Some(limit) => self.rates.admit(request, limit, Instant::now()),
+            None => Some(request),
+        };
+        if let Some(request) = ready {
+            self.start(request);
+        }
+    }
+
+    pub(super) fn start(&mut self, request: Request) {
+        if let Some(reason) = strategy::discard(&request, &self.revoked, SystemTime::now()) {
+            return self.discard(request, reason);
+        }
+        let (signal, signals) = mpsc::channel(4);
+        self.state.reserve(request.number, Entry::new(&request, signal));
+        self.executions.spawn(execute::execute(request, self.services.clone(), signals));
+    }
+
+    fn discard(&mut self, request: Request, reason: DiscardReason) {
+        if reason == DiscardReason::Expired {
+            self.revoked.insert(request.headers.id.to_string(), Instant::now());
+        }
+        self.executions.spawn(execute::discard(request, reason, self.services.clone()));
+    }
+
+    // === time ===
+
+    fn next_due(&self) -> Option<Duration> {
+        let eta = self.eta.next().map(|eta| eta.duration_since(SystemTime::now()).unwrap_or_default());
+        let rate = self.rates.next().map(|at| at.saturating_duration_since(Instant::now()));
+        eta.into_iter().chain(rate).min()
+    }
+
+    fn start_due(&mut self) {
+        let now = SystemTime::now();
+        while let Some(request) = self.eta.pop_due(now) {
+            // One from an earlier connection never widened this one's window.
+            if request.number >= self.first_of_session {
+                self.qos.decrement();
+            }
+            self.throttle(request);
+        }
+        while let Some(request) = self.rates.pop_ready(Instant::now()) {
+            self.start(request);
+        }
+    }
+
+    // === reports and commands ===
+
+    fn note(&mut self, reports: &mut Vec<Report>) {
+        for report in reports.drain(..) {
+            match report {
+                Report::Accepted(number, accepted) => {
+                    self.processed += 1;
+                    self.state.accept(number, accepted);
+                }
+                Report::Ended(number) => drop(self.state.forget(number)),
+            }
+        }
+        self.stats.set(self.state.active(), self.processed);
+    }
+
+    fn obey(&mut self, command: Command) {
+        command.apply(self);
+    }
+
+    // === connections ===
+
+    fn on_session(&mut self, event: SessionEvent) -> Option<StopReason> {
+        match event {
+            SessionEvent::Up(connection, deliveries) => {
+                self.qos.reset();
+                self.first_of_session = self.numbers + 1;
+                self.live = Some(Live { connection, deliveries });
+                None
+            }
+            SessionEvent::Down(_) => {
+                self.lose_session();
+                None
+            }
+            SessionEvent::GaveUp(failure) => Some(StopReason::Broker(failure.to_string())),
+        }
+    }
+
+    /// What the old connection brought and has not begun is dropped where the broker hands it out again by itself. On
+    /// Redis it stays noted in `unacked` under our tags, which outlive the connection: there it is kept.
+    fn lose_session(&mut self) {
+        let Some(live) = self.live.take() else { return };
+        if live.connection.tags_survive() {
+            return;
+        }
+        self.eta.clear();
+        self.rates.clear();
+        self.signal_all(|entry| entry.accepted.is_none(), Signal::Withdraw);
+        if self.services.options.cancel_on_connection_loss {
+            self.signal_all(|entry| entry.accepted.is_some() && entry.definition.options.acks_late, Signal::Cancel);
+        }
+    }
+
+    fn tell_prefetch(&mut self) {
+        let Some(live) = &self.live else { return };
+        if let Some(count) = self.qos.changed() {
+            live.connection.set_prefetch(count);
+        }
+    }
+}
+
+/// What can be running or about to: the pools' seats times the multiplier, or the seats alone without prefetch.
+pub(super) fn base_prefetch(options: &super::options::WorkerOptions, seats: usize) -> u32 {
+    let seats = u32::try_from(seats).unwrap_or(u32::MAX);
+    if options.disable_prefetch { seats } else { seats.saturating_mul(options.prefetch_multiplier) }
+}
+
+async fn wait_until(due: Option<Duration>) {
+    if let Some(due) = due {
+        tokio::time::sleep(due).await;
+    }
+}
+
+/// The next deliveries. When their stream has ended there is nothing to hear until the session says what became of the
+/// connection.
+async fn next_batch(live: &mut Option<Live>) -> Vec<Delivery> {
+    let Some(live) = live else { return std::future::pending().await };
+    match live.deliveries.recv().await {
+        Some(batch) => batch,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,118 @@
+//! The story of one request, from a place in a pool to the settled message, top to bottom in one async fn.
+//!
+//! The dispatcher spawned it and hears two things of it: that it has begun, and that it has ended.
+
+mod ended;
+mod native;
+mod python;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tracing::{debug, info as log_info};
+
+use crate::{
+    pool::Accepted,
+    serialization::Value,
+    task::Runner,
+    worker::{
+        completion::RequestInfo,
+        request::Request,
+        services::{Report, Services},
+        strategy::DiscardReason,
+    },
+};
+
+/// What the dispatcher may tell an execution.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// Do not begin; give the message back. Means nothing once it has begun.
+    Withdraw,
+    /// It was revoked: do not begin; discard it. Means nothing once it has begun.
+    Revoke,
+    /// End it with this signal, as soon as it has begun.
+    Terminate(i32),
+    /// End it because the worker stops, or because its message is the broker's again.
+    Cancel,
+}
+
+/// Reports the end of an execution, however it ends: the dispatcher waits for it.
+struct EndReport<'a>(&'a Services, u64);
+
+impl Drop for EndReport<'_> {
+    fn drop(&mut self) {
+        // No receiver means that the dispatcher has ended.
+        let _ = self.0.reports.send(Report::Ended(self.1));
+    }
+}
+
+/// Executes a request and settles its message.
+pub async fn execute(request: Request, services: Arc<Services>, signals: mpsc::Receiver<Signal>) {
+    let _report = EndReport(&services, request.number);
+    match &request.definition.runner {
+        Runner::Native(handler) => {
+            let handler = handler.clone();
+            native::execute(request, handler, &services, signals).await;
+        }
+        Runner::Python => python::execute(request, &services, signals).await,
+    }
+}
+
+/// Ended by us, to stop or because the message is the broker's again: what is not acknowledged comes back; what is
+/// acknowledged is told to be in retry, as Celery does.
+async fn cancel(mut request: Request, services: &Services, began: bool) {
+    if sends_events(&request, services) {
+        services.events.cancelled(&request.headers);
+    }
+    if request.is_settled() && began {
+        services.completion.cancelled(&info(&request, services)).await;
+    }
+    request.leave();
+}
+
+/// Tells everyone that a request will not be run, and acknowledges its message.
+pub async fn discard(request: Request, reason: DiscardReason, services: Arc<Services>) {
+    drop_revoked(request, reason, &services).await;
+}
+
+async fn drop_revoked(mut request: Request, reason: DiscardReason, services: &Services) {
+    match &reason {
+        DiscardReason::RevokedByHeader(stamp) => {
+            log_info!(target: "celery.worker.request", "Discarding revoked task: {request} (revoked by header: {stamp})");
+        }
+        DiscardReason::Revoked | DiscardReason::Expired => {
+            log_info!(target: "celery.worker.request", "Discarding revoked task: {request}");
+        }
+    }
+    if sends_events(&request, services) {
+        services.events.revoked(&request.headers, false, Value::Null, reason == DiscardReason::Expired);
+    }
+    services.completion.revoked(&info(&request, services), reason.word()).await;
+    request.acknowledge();
+}
+
+/// Notes that a request has begun: from here on it may have had effects.
+fn begin(request: &mut Request, services: &Services, accepted: Accepted) {
+    // No receiver means that the dispatcher has ended.
+    let _ = services.reports.send(Report::Accepted(request.number, accepted));
+    if !request.definition.options.acks_late {
+        request.acknowledge();
+    }
+    if sends_events(request, services) {
+        services.events.started(&request.headers);
+    }
+    debug!(target: "celery.worker.request", "Task accepted: {request} pid:{}", accepted.pid);
+}
+
+fn sends_events(request: &Request, services: &Services) -> bool {
+    services.events.task_events() && request.definition.options.send_events
+}
+
+fn info<'a>(request: &'a Request, services: &'a Services) -> RequestInfo<'a> {
+    RequestInfo {
+        headers: &request.headers,
+        message: &request.message,
+        options: &request.definition.options,
+        hostname: &services.options.hostname,
+    }
+}

@@ -1,0 +1,158 @@
+//! A request on a native seat: the handler runs in this process, and what follows its end is [`completion`]'s.
+//!
+//! [`completion`]: crate::worker::completion
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures::future::BoxFuture;
+use tokio::sync::{SemaphorePermit, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    pool::{Accepted, TimeLimits},
+    protocol::Embed,
+    serialization::Value,
+    task::{Arguments, Context, ErasedHandler, Execution, Outcome},
+    worker::{
+        disposition::{EndKind, disposition},
+        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, info, sends_events},
+        request::Request,
+        services::Services,
+        strategy::DiscardReason,
+    },
+};
+
+/// Executes a request on a native seat and settles its message.
+pub(super) async fn execute(
+    mut request: Request,
+    handler: Arc<dyn ErasedHandler>,
+    services: &Services,
+    mut signals: mpsc::Receiver<Signal>,
+) {
+    let seat = match seat(services, &mut signals).await {
+        Ok(seat) => seat,
+        Err(Signal::Terminate(signum)) => return terminated(request, services, signum).await,
+        Err(Signal::Withdraw | Signal::Cancel) => return request.leave(),
+        Err(Signal::Revoke) => return drop_revoked(request, DiscardReason::Revoked, services).await,
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let accepted = Accepted { pid: std::process::id().cast_signed(), at: now.as_secs_f64() };
+    begin(&mut request, services, accepted);
+    services.completion.started(&info(&request, services), std::process::id()).await;
+    let started = Instant::now();
+    let (outcome, embed, children) = run(&mut request, &*handler, services, &mut signals).await;
+    // The next one may begin while this one's result is on its way.
+    drop(seat);
+    let outcome = match outcome {
+        Ok(outcome) => outcome,
+        Err(Stopped::Terminated(signum)) => return terminated(request, services, signum).await,
+        Err(Stopped::Cancelled) => return cancel(request, services, true).await,
+    };
+    let ended = services.completion.finish(&info(&request, services), embed, outcome, children, started).await;
+    if let Some(end) = conclude(&request, services, ended, started.elapsed().as_secs_f64()) {
+        let fate = disposition(end, &request.definition.options);
+        request.settle(fate);
+    }
+}
+
+/// Why a handler was ended that had not ended by itself.
+enum Stopped {
+    /// Remote control said so, with this signal.
+    Terminated(i32),
+    /// The worker stops, or the message is the broker's again.
+    Cancelled,
+}
+
+/// Waits for a seat, or for a word that comes before it.
+async fn seat<'a>(services: &'a Services, signals: &mut mpsc::Receiver<Signal>) -> Result<SemaphorePermit<'a>, Signal> {
+    tokio::select! {
+        biased;
+        Some(signal) = signals.recv() => Err(signal),
+        seat = services.native.seat() => Ok(seat),
+    }
+}
+
+/// Runs the handler under its limits: how it ended, what is to follow, and the tasks it has sent; or the signal that ended it.
+async fn run(
+    request: &mut Request,
+    handler: &dyn ErasedHandler,
+    services: &Services,
+    signals: &mut mpsc::Receiver<Signal>,
+) -> (Result<Outcome, Stopped>, Embed, Vec<Value>) {
+    let limits = request.limits(services.options.limits);
+    let cancelled = CancellationToken::new();
+    let cx = Context::new(execution(request, services, limits, cancelled.clone()));
+    let body = request.body.take().unwrap_or_default();
+    let arguments = Arguments { args: body.args, kwargs: body.kwargs };
+    let work = handler.call(arguments, cx.clone());
+    let outcome = limited(work, request, limits, &cancelled, signals).await;
+    (outcome, body.embed, cx.take_children())
+}
+
+fn execution(request: &Request, services: &Services, limits: TimeLimits, cancelled: CancellationToken) -> Execution {
+    let now = Instant::now();
+    Execution {
+        headers: request.headers.clone(),
+        message: request.message.clone(),
+        hostname: services.hostname.clone(),
+        redelivered: request.redelivered,
+        soft_deadline: limits.soft.and_then(|limit| now.checked_add(limit)),
+        hard_deadline: limits.hard.and_then(|limit| now.checked_add(limit)),
+        cancelled,
+        producer: Some(services.producer.clone()),
+        states_sink: Some(services.states_sink.clone()),
+        states: services.states.clone(),
+    }
+}
+
+/// The handler against its limits and whatever the dispatcher says. Dropping the handler's future is how it is ended.
+async fn limited(
+    mut work: BoxFuture<'static, Outcome>,
+    request: &Request,
+    limits: TimeLimits,
+    cancelled: &CancellationToken,
+    signals: &mut mpsc::Receiver<Signal>,
+) -> Result<Outcome, Stopped> {
+    let soft = passed(limits.soft);
+    let hard = passed(limits.hard);
+    tokio::pin!(soft, hard);
+    loop {
+        tokio::select! {
+            biased;
+            outcome = &mut work => return Ok(outcome),
+            limit = &mut hard => return Ok(Outcome::TimeLimitExceeded(limit)),
+            limit = &mut soft, if !cancelled.is_cancelled() => {
+                warn!(target: "celery.worker.request", "Soft time limit ({}s) exceeded for {request}", limit.as_secs_f64());
+                cancelled.cancel();
+            }
+            Some(signal) = signals.recv() => match signal {
+                Signal::Withdraw | Signal::Revoke => {}
+                Signal::Terminate(signum) => return Err(Stopped::Terminated(signum)),
+                Signal::Cancel => return Err(Stopped::Cancelled),
+            },
+        }
+    }
+}
+
+async fn passed(limit: Option<std::time::Duration>) -> std::time::Duration {
+    match limit {
+        Some(limit) => {
+            tokio::time::sleep(limit).await;
+            limit
+        }
+        None => std::future::pending().await,
+    }
+}
+
+async fn terminated(mut request: Request, services: &Services, signum: i32) {
+    if sends_events(&request, services) {
+        services.events.revoked(&request.headers, true, Value::Str(signum.to_string()), false);
+    }
+    services.completion.revoked(&info(&request, services), "terminated").await;
+    let fate = disposition(EndKind::Done, &request.definition.options);
+    request.settle(fate);
+}

@@ -1,0 +1,167 @@
+//! A request on a Python seat: the child runs Celery's own tracer, the parent stores what it encoded, then settles.
+
+use tokio::sync::mpsc;
+use tracing::{error, warn};
+
+use crate::{
+    backend::StoreRequest,
+    ipc::{Report as ChildReport, Stored},
+    pool::{Finished, Pool, Progress, Run},
+    protocol::{TaskState, repr::repr},
+    serialization::Value,
+    worker::{
+        disposition::{EndKind, disposition},
+        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, info, sends_events},
+        request::Request,
+        services::Services,
+        strategy::DiscardReason,
+    },
+};
+
+/// Executes a request on a Python seat and settles its message.
+pub(super) async fn execute(mut request: Request, services: &Services, mut signals: mpsc::Receiver<Signal>) {
+    let Some(pool) = &services.pool else { return request.leave() };
+    let limits = request.limits(services.options.limits);
+    let mut run = pool.submit(request.job(), limits);
+    let mut cancelled = false;
+    let accepted = loop {
+        tokio::select! {
+            biased;
+            accepted = &mut run.accepted => break accepted.ok(),
+            Some(signal) = signals.recv() => match signal {
+                // Dropping the run withdraws it.
+                Signal::Withdraw => return request.leave(),
+                // The pool, which stops as well, says whether it has begun.
+                Signal::Cancel => cancelled = true,
+                Signal::Revoke => {
+                    drop(run);
+                    return drop_revoked(request, DiscardReason::Revoked, services).await;
+                }
+                Signal::Terminate(signum) => pool.terminate(request.number, signum),
+            },
+        }
+    };
+    if let Some(accepted) = accepted {
+        begin(&mut request, services, accepted);
+        if cancelled {
+            pool.terminate(request.number, nix::sys::signal::Signal::SIGTERM as i32);
+        }
+    }
+    let finished = watch(&mut run, &request, services, &**pool, &mut signals, &mut cancelled).await;
+    let end = Ending { request, services, cancelled, began: accepted.is_some() };
+    end.settle(finished).await;
+}
+
+/// Follows a run until it has ended; none when the pool is gone.
+async fn watch(
+    run: &mut Run,
+    request: &Request,
+    services: &Services,
+    pool: &dyn Pool,
+    signals: &mut mpsc::Receiver<Signal>,
+    cancelled: &mut bool,
+) -> Option<Finished> {
+    loop {
+        tokio::select! {
+            biased;
+            Some(progress) = run.progress.recv() => match progress {
+                Progress::SoftTimeLimit(limit) => {
+                    warn!(target: "celery.worker.request", "Soft time limit ({}s) exceeded for {request}", python_seconds(limit));
+                }
+                Progress::Store(stored, done) => {
+                    // The child may have died meanwhile.
+                    let _ = done.send(store(services, stored).await);
+                }
+            },
+            finished = &mut run.finished => return finished.ok(),
+            Some(signal) = signals.recv() => match signal {
+                Signal::Withdraw | Signal::Revoke => {}
+                Signal::Terminate(signum) => pool.terminate(request.number, signum),
+                Signal::Cancel => {
+                    *cancelled = true;
+                    pool.terminate(request.number, nix::sys::signal::Signal::SIGTERM as i32);
+                }
+            },
+        }
+    }
+}
+
+/// The end of one request.
+struct Ending<'a> {
+    request: Request,
+    services: &'a Services,
+    cancelled: bool,
+    began: bool,
+}
+
+impl Ending<'_> {
+    async fn settle(mut self, finished: Option<Finished>) {
+        let end = match finished {
+            None | Some(Finished::Withdrawn) => return self.request.leave(),
+            Some(Finished::Reported(report)) => self.reported(report).await,
+            Some(Finished::WorkerLost { .. } | Finished::Terminated { .. }) if self.cancelled => {
+                return cancel(self.request, self.services, self.began).await;
+            }
+            Some(Finished::WorkerLost { exit }) => self.lost(&exit).await,
+            Some(Finished::TimeLimit(limit)) => self.timed_out(limit).await,
+            Some(Finished::Terminated { signum }) => self.terminated(signum).await,
+        };
+        if let Some(end) = end {
+            let fate = disposition(end, &self.request.definition.options);
+            self.request.settle(fate);
+        }
+    }
+
+    async fn reported(&mut self, report: ChildReport) -> Option<EndKind> {
+        if let Some(stored) = report.stored
+            && let Err(failure) = store(self.services, stored).await
+        {
+            error!(target: "celery.worker.request", "Task {} result could not be stored: {failure}", self.request);
+        }
+        conclude(&self.request, self.services, report.ended, report.runtime)
+    }
+
+    async fn lost(&mut self, exit: &str) -> Option<EndKind> {
+        let options = &self.request.definition.options;
+        let text = format!("Worker exited prematurely: {exit} Job: {}.", self.request.number);
+        let shown = format!("WorkerLostError({})", repr(&Value::from(text.as_str())));
+        error!(target: "celery.worker.request", "Task handler raised error: {shown}");
+        if options.acks_late && options.reject_on_worker_lost {
+            return Some(EndKind::Lost);
+        }
+        let ended = self.services.completion.worker_lost(&info(&self.request, self.services), &text).await;
+        // A task that had stored its success, or that is tried again, is not a failure.
+        match conclude(&self.request, self.services, ended, 0.0) {
+            Some(EndKind::Failed) => Some(EndKind::Lost),
+            other => other,
+        }
+    }
+
+    async fn timed_out(&mut self, limit: std::time::Duration) -> Option<EndKind> {
+        let seconds = python_seconds(limit);
+        error!(target: "celery.worker.request", "Task handler raised error: TimeLimitExceeded({seconds})");
+        error!(target: "celery.worker.request", "Hard time limit ({seconds}s) exceeded for {}", self.request);
+        let ended = self.services.completion.time_limit_exceeded(&info(&self.request, self.services), limit).await;
+        conclude(&self.request, self.services, ended, limit.as_secs_f64()).map(|_| EndKind::TimedOut)
+    }
+
+    async fn terminated(&mut self, signum: i32) -> Option<EndKind> {
+        if sends_events(&self.request, self.services) {
+            self.services.events.revoked(&self.request.headers, true, Value::Str(signum.to_string()), false);
+        }
+        self.services.completion.revoked(&info(&self.request, self.services), "terminated").await;
+        Some(EndKind::Done)
+    }
+}
+
+/// Stores what a child's tracer has encoded.
+async fn store(services: &Services, stored: Stored) -> Result<(), String> {
+    let Stored { task_id, state, document, reply_to, correlation_id } = stored;
+    let request = StoreRequest { task_id, state: TaskState::from(state.as_str()), document, reply_to, correlation_id };
+    services.backend.store(request).await.map_err(|failure| failure.to_string())
+}
+
+/// Seconds as Python shows the number that the limit was given as.
+fn python_seconds(limit: std::time::Duration) -> String {
+    if limit.subsec_nanos() == 0 { limit.as_secs().to_string() } else { limit.as_secs_f64().to_string() }
+}

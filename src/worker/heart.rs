@@ -1,0 +1,58 @@
+//! [`Heart`]: tells the world that this worker lives, from each connect to the end (`celery/worker/heartbeat.py`).
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    broker::{BrokerError, Connection},
+    event::{EventDispatcher, WorkerStats},
+    worker::session::SessionHook,
+};
+
+/// The heartbeat of one worker.
+pub struct Heart {
+    events: EventDispatcher,
+    stats: WorkerStats,
+    freq: Duration,
+    software_version: String,
+    stop: CancellationToken,
+}
+
+impl Heart {
+    /// A heart that beats every `freq` until `stop`, once [`Heart::beat`] runs.
+    pub fn new(
+        events: EventDispatcher,
+        stats: WorkerStats,
+        freq: Duration,
+        software_version: String,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { events, stats, freq, software_version, stop }
+    }
+
+    /// Beats until stopped, then says that the worker is offline.
+    pub async fn beat(self: Arc<Self>) {
+        let mut ticks = tokio::time::interval(self.freq);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        ticks.tick().await;
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => self.send("worker-heartbeat"),
+                () = self.stop.cancelled() => return self.send("worker-offline"),
+            }
+        }
+    }
+
+    fn send(&self, kind: &'static str) {
+        self.events.heartbeat(kind, self.freq.as_secs_f64(), &self.stats, &self.software_version);
+    }
+}
+
+impl SessionHook for Heart {
+    fn on_session<'a>(&'a self, _connection: &'a Arc<dyn Connection>) -> BoxFuture<'a, Result<(), BrokerError>> {
+        self.send("worker-online");
+        Box::pin(async { Ok(()) })
+    }
+}

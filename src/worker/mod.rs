@@ -1,0 +1,294 @@
+//! The worker: takes deliveries, has them executed, settles them.
+//!
+//! One [`Dispatcher`] owns what is held; one [`Session`] owns the connection; every request is a story of its own in
+//! [`execute`]. Neighbours (remote control, mingle, gossip) are not known here: they come as [`SessionHook`]s and talk
+//! through a [`WorkerHandle`].
+
+mod command;
+pub mod completion;
+mod dispatcher;
+mod disposition;
+mod eta;
+mod execute;
+mod heart;
+mod options;
+mod orders;
+mod publisher;
+mod qos;
+mod rate_limit;
+mod receive;
+mod refuse;
+mod request;
+mod revoked;
+mod services;
+mod session;
+mod shutdown;
+mod snapshot;
+mod state;
+mod strategy;
+mod validate;
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+use crate::{
+    backend::ResultBackend,
+    broker::{Connection, Transport},
+    event::{EventDispatcher, EventPump, WorkerStats},
+    pool::{NativePool, Pool},
+    producer::Producer,
+    protocol::Queue,
+    task::{Registry, States},
+};
+
+use completion::Completion;
+use dispatcher::Inbox;
+use heart::Heart;
+use receive::Receiver;
+use services::Services;
+use session::Session;
+
+pub use command::{Command, WorkerHandle};
+pub use dispatcher::Dispatcher;
+pub use options::{ConnectionPolicy, WorkerOptions};
+pub use orders::PoolBusy;
+pub use publisher::SessionPublisher;
+pub use session::SessionHook;
+pub use shutdown::{Shutdown, StopReason};
+pub use snapshot::TaskInfo;
+
+/// How long the last events and results may take to leave once all tasks have ended.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The wires between the session and those who publish; made first, because backend and producer hang on them.
+pub struct Wires {
+    current: watch::Sender<Option<Arc<dyn Connection>>>,
+    stop: CancellationToken,
+}
+
+impl Default for Wires {
+    fn default() -> Self {
+        Self { current: watch::channel(None).0, stop: CancellationToken::new() }
+    }
+}
+
+impl Wires {
+    /// A publisher over whatever connection is current.
+    pub fn publisher(&self) -> Arc<SessionPublisher> {
+        Arc::new(SessionPublisher::new(self.current.subscribe(), self.stop.clone()))
+    }
+}
+
+/// Everything a worker is made of.
+pub struct Assembly {
+    /// Settings.
+    pub options: WorkerOptions,
+    /// The tasks.
+    pub registry: Arc<Registry>,
+    /// The broker's failover list.
+    pub transports: Vec<Arc<dyn Transport>>,
+    /// The wires that backend and producer already hang on.
+    pub wires: Wires,
+    /// Where results go.
+    pub backend: Arc<dyn ResultBackend>,
+    /// What follows an end that no child has stored.
+    pub completion: Completion,
+    /// For what native tasks send.
+    pub producer: Producer,
+    /// What native tasks share.
+    pub states: Arc<States>,
+    /// Python seats, if any.
+    pub pool: Option<Arc<dyn Pool>>,
+    /// Resolves when those seats are gone for good, with the reason; never without a pool.
+    pub pool_failed: BoxFuture<'static, String>,
+    /// Events, and what publishes them.
+    pub events: (EventDispatcher, EventPump),
+    /// Seconds between heartbeats; none sends none.
+    pub heartbeat: Option<Duration>,
+    /// Celery's version, for heartbeats.
+    pub software_version: String,
+    /// Run on each connection before consuming.
+    pub before: Vec<Arc<dyn SessionHook>>,
+    /// Run on each connection once consuming.
+    pub after: Vec<Arc<dyn SessionHook>>,
+}
+
+/// A worker that has not started yet.
+pub struct Worker {
+    assembly: Assembly,
+    commands: (mpsc::Sender<Command>, mpsc::Receiver<Command>),
+    queues: watch::Sender<Vec<Queue>>,
+}
+
+impl Worker {
+    /// Puts the parts together.
+    pub fn new(assembly: Assembly) -> Self {
+        let queues = watch::channel(assembly.options.queues.clone()).0;
+        Self { assembly, commands: mpsc::channel(64), queues }
+    }
+
+    /// The door to the running worker.
+    pub fn handle(&self) -> WorkerHandle {
+        WorkerHandle::new(self.commands.0.clone())
+    }
+
+    /// Adds something that joins each connection: `before` consuming, or after.
+    pub fn add_hook(&mut self, hook: Arc<dyn SessionHook>, before: bool) {
+        if before { self.assembly.before.push(hook) } else { self.assembly.after.push(hook) }
+    }
+
+    /// Works until told to stop, or until the broker is given up; then finishes or gives back what is held.
+    pub async fn run(self, shutdown: watch::Receiver<Option<Shutdown>>) -> StopReason {
+        let Assembly {
+            options,
+            registry,
+            transports,
+            wires,
+            backend,
+            completion,
+            producer,
+            states,
+            pool,
+            pool_failed,
+            events,
+            heartbeat,
+            software_version,
+            before,
+            after,
+        } = self.assembly;
+        let (events, pump) = events;
+        let pump = tokio::spawn(pump.run());
+        let (session_sender, session_events) = mpsc::channel(4);
+        let (reports_sender, reports) = mpsc::unbounded_channel();
+        let stats = WorkerStats::default();
+        let heart_stop = CancellationToken::new();
+        let mut after = after;
+        let heart = heartbeat.map(|freq| {
+            let heart = Arc::new(Heart::new(events.clone(), stats.clone(), freq, software_version, heart_stop.clone()));
+            after.insert(0, heart.clone());
+            tokio::spawn(heart.beat())
+        });
+        let session = Session {
+            transports,
+            policy: options.connection.clone(),
+            queues: self.queues.subscribe(),
+            hostname: options.hostname.clone(),
+            prefetch: dispatcher::base_prefetch(&options, options.concurrency),
+            purge: options.purge,
+            before,
+            after,
+            current: wires.current,
+            events: session_sender,
+            stop: wires.stop.clone(),
+        };
+        let mut session = tokio::spawn(session.run());
+        let receiver = Receiver { registry, accept: options.accept.clone() };
+        let services = Arc::new(Services {
+            native: NativePool::new(options.native_seats),
+            hostname: options.hostname.as_str().into(),
+            states_sink: Arc::new(completion.clone()),
+            producer,
+            states,
+            pool,
+            backend,
+            completion,
+            events,
+            options,
+            reports: reports_sender,
+        });
+        let mut dispatcher = Dispatcher::new(services.clone(), receiver, stats, self.queues);
+        let mut inbox = Inbox { session: session_events, reports, commands: self.commands.1, shutdown, pool_failed };
+        let reason = dispatcher.run(&mut inbox).await;
+        wires.stop.cancel();
+        // It ends by itself once told; a connection that it has just made is still to be heard of, and to be closed.
+        let _ = tokio::time::timeout(FAREWELL, &mut session).await;
+        dispatcher.hear_session(&mut inbox);
+        finish(&mut dispatcher, &mut inbox, &reason).await;
+        heart_stop.cancel();
+        if let Some(heart) = heart {
+            // It ends by itself once told; a panic in it must not keep the rest from being put away.
+            let _ = heart.await;
+        }
+        put_away(dispatcher, &services).await;
+        session.abort();
+        pump.abort();
+        reason
+    }
+}
+
+/// Gives back what has not begun and waits for what has; a colder word shortens the wait.
+async fn finish(dispatcher: &mut Dispatcher, inbox: &mut Inbox, reason: &StopReason) {
+    if let Some(connection) = dispatcher.connection() {
+        match tokio::time::timeout(FAREWELL, connection.stop_consuming()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(failure)) => warn!(target: "celery.worker.consumer.tasks", "cannot stop consuming: {failure}"),
+            Err(_) => {
+                warn!(target: "celery.worker.consumer.tasks", "the broker does not answer: cannot stop consuming")
+            }
+        }
+    }
+    dispatcher.drain();
+    let mut cold = inbox.shutdown.clone();
+    let asked_cold = *reason == StopReason::Asked(Shutdown::Cold);
+    let soft = dispatcher.soft_shutdown_timeout();
+    let told_cold = async {
+        if !asked_cold && cold.wait_for(|asked| *asked == Some(Shutdown::Cold)).await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(soft).await;
+    };
+    dispatcher.executions.close();
+    let executions = dispatcher.executions.clone();
+    let drained = async {
+        dispatcher.drain_reports(inbox).await;
+        executions.wait().await;
+    };
+    let cut_short = tokio::select! {
+        () = drained => false,
+        () = told_cold => true,
+    };
+    if cut_short {
+        cut(dispatcher, inbox).await;
+    }
+}
+
+/// Ends what is active: children that do not heed the signal are killed, results that cannot be stored are given up.
+async fn cut(dispatcher: &mut Dispatcher, inbox: &mut Inbox) {
+    let services = dispatcher.services.clone();
+    let executions = dispatcher.executions.clone();
+    dispatcher.cancel_active();
+    if let Some(pool) = &services.pool {
+        // The executions hear of the end of every job.
+        drop(pool.stop(Some(FAREWELL)));
+    }
+    let drained = async {
+        dispatcher.drain_reports(inbox).await;
+        executions.wait().await;
+    };
+    tokio::pin!(drained);
+    if tokio::time::timeout(2 * FAREWELL, &mut drained).await.is_err() {
+        warn!(target: "celery.worker", "giving up the results that cannot be stored");
+        services.backend.close().await;
+        drained.await;
+    }
+}
+
+/// Sends what is still queued and disconnects.
+async fn put_away(dispatcher: Dispatcher, services: &Services) {
+    if tokio::time::timeout(FAREWELL, services.events.flush()).await.is_err() {
+        warn!(target: "celery.events.dispatcher", "the last events could not be sent");
+    }
+    if let Some(pool) = &services.pool {
+        // An error means that the pool has ended already.
+        let _ = pool.stop(None).await;
+    }
+    services.backend.close().await;
+    let Some(connection) = dispatcher.connection() else { return };
+    if let Err(failure) = connection.close().await {
+        warn!(target: "celery.worker.consumer.connection", "closing the connection: {failure}");
+    }
+}

@@ -1,0 +1,61 @@
+//! [`WorkerOptions`]: what the worker does with what the settings say, as plain data.
+
+use std::time::Duration;
+
+use crate::{
+    pool::TimeLimits,
+    protocol::{Queue, time::TimeZone},
+    serialization::AcceptContent,
+};
+
+/// How one worker is to behave. Made by `app` from the settings; tests make their own.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// Node name, `celery@host`.
+    pub hostname: String,
+    /// The queues to consume, in order.
+    pub queues: Vec<Queue>,
+    /// Python seats, and the number that the prefetch window is computed from.
+    pub concurrency: usize,
+    /// Seats of native tasks.
+    pub native_seats: usize,
+    /// `worker_prefetch_multiplier`: deliveries held per seat; 0 is unlimited. Default 4.
+    pub prefetch_multiplier: u32,
+    /// `worker_eta_task_limit`: the window never grows beyond it. Default none.
+    pub eta_task_limit: Option<u32>,
+    /// `worker_disable_prefetch`: hold only what can start at once.
+    pub disable_prefetch: bool,
+    /// `accept_content`.
+    pub accept: AcceptContent,
+    /// `timezone` and `enable_utc`.
+    pub timezone: TimeZone,
+    /// `--time-limit`, `--soft-time-limit` or the settings: for tasks that have none of their own.
+    pub limits: TimeLimits,
+    /// How to connect, and to connect again.
+    pub connection: ConnectionPolicy,
+    /// `worker_soft_shutdown_timeout`: how long a cold shutdown lets active tasks run on. Default zero.
+    pub soft_shutdown_timeout: Duration,
+    /// `worker_cancel_long_running_tasks_on_connection_loss`. Default false.
+    pub cancel_on_connection_loss: bool,
+    /// `--purge`: empty the queues before consuming.
+    pub purge: bool,
+}
+
+/// `broker_connection_retry` and its kin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectionPolicy {
+    /// `broker_connection_retry`: try again after a loss. Default true.
+    pub retry: bool,
+    /// `broker_connection_retry_on_startup`: none follows `retry`.
+    pub retry_on_startup: Option<bool>,
+    /// `broker_connection_max_retries`: none is for ever. Default 100.
+    pub max_retries: Option<u32>,
+    /// `broker_channel_error_retry`: start again after a channel error too. Default false.
+    pub channel_error_retry: bool,
+}
+
+impl Default for ConnectionPolicy {
+    fn default() -> Self {
+        Self { retry: true, retry_on_startup: None, max_retries: Some(100), channel_error_retry: false }
+    }
+}

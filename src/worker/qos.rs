@@ -1,0 +1,93 @@
+//! [`Qos`]: how many deliveries may be held, as arithmetic (`kombu/common.py:QoS`, `celery/worker/consumer/tasks.py`).
+
+/// AMQP counts prefetch in 16 bits; beyond it kombu asks for no limit at all.
+const MAX_PREFETCH: u32 = 65_535;
+
+/// The prefetch window. Owned by the dispatcher; the connection is told when [`Qos::changed`] says so.
+#[derive(Debug)]
+pub struct Qos {
+    base: u32,
+    waiting: u32,
+    limit: Option<u32>,
+    told: Option<u32>,
+}
+
+impl Qos {
+    /// `base` deliveries for what can run soon (0 is unlimited); `limit` caps the window once ETA tasks have widened it.
+    pub fn new(base: u32, limit: Option<u32>) -> Self {
+        Self { base, waiting: 0, limit, told: None }
+    }
+
+    /// A task waits for its time: it must not keep others out.
+    pub fn increment(&mut self) {
+        self.waiting += 1;
+    }
+
+    /// A task's time has come.
+    pub fn decrement(&mut self) {
+        self.waiting = self.waiting.saturating_sub(1);
+    }
+
+    /// The pool has another size.
+    pub fn resize(&mut self, base: u32) {
+        self.base = base;
+    }
+
+    /// A fresh connection knows nothing of the window.
+    pub fn reset(&mut self) {
+        self.waiting = 0;
+        self.told = None;
+    }
+
+    /// What the window should be now.
+    pub fn value(&self) -> u32 {
+        if self.base == 0 {
+            return 0;
+        }
+        let wanted = self.base.saturating_add(self.waiting);
+        let capped =
+            if self.waiting > 0 { self.limit.map_or(wanted, |limit| wanted.min(limit.max(1))) } else { wanted };
+        if capped > MAX_PREFETCH { 0 } else { capped }
+    }
+
+    /// The new window, if the connection has not been told yet.
+    pub fn changed(&mut self) -> Option<u32> {
+        let value = self.value();
+        (self.told.replace(value) != Some(value)).then_some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn eta_tasks_widen_the_window_and_give_it_back() {
+        let mut qos = Qos::new(8, None);
+        assert_eq!(qos.changed(), Some(8));
+        qos.increment();
+        qos.increment();
+        assert_eq!(qos.changed(), Some(10));
+        qos.decrement();
+        assert_eq!(qos.changed(), Some(9));
+        assert_eq!(qos.changed(), None);
+    }
+
+    #[test]
+    fn the_limit_caps_a_widened_window_only() {
+        let mut qos = Qos::new(8, Some(9));
+        for _ in 0..5 {
+            qos.increment();
+        }
+        assert_eq!(qos.value(), 9);
+        assert_eq!(Qos::new(8, Some(2)).value(), 8);
+    }
+
+    #[test]
+    fn unlimited_stays_unlimited_and_sixteen_bits_are_the_end() {
+        let mut qos = Qos::new(0, None);
+        qos.increment();
+        assert_eq!(qos.value(), 0);
+        assert_eq!(Qos::new(70_000, None).value(), 0);
+    }
+}

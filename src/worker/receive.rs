@@ -1,0 +1,126 @@
+//! Delivery → [`Request`], or a [`Refusal`]: a message is recognised in full before anything moves.
+
+use std::{sync::Arc, time::SystemTime};
+
+use crate::{
+    broker::{Acker, Delivery, MalformedMessage},
+    protocol::{Body, Message, ProtocolError, TaskHeaders, lift, time::parse_iso},
+    serialization::{AcceptContent, DecodeError},
+    task::{Registry, Runner, TaskDefinition},
+    worker::{request::Request, validate::validate_body},
+};
+
+/// A delivery that is no task of ours; each kind has one fate, see [`refuse`](super::refuse).
+#[derive(Debug)]
+pub struct Refusal {
+    /// Why.
+    pub reason: RefusalReason,
+    /// The message, as far as it is one.
+    pub message: Message,
+    /// The right to settle it.
+    pub acker: Acker,
+}
+
+/// Why a delivery is refused (`celery/worker/consumer/consumer.py:create_task_handler`).
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the whole refusal is boxed, and rare")]
+pub enum RefusalReason {
+    /// Not even an envelope: acknowledged and logged, since nobody could ever read it.
+    Malformed(MalformedMessage),
+    /// The body cannot be read: acknowledged and logged.
+    Undecodable(DecodeError),
+    /// A content type that is not accepted, or a field that cannot be: rejected and logged.
+    InvalidTask(String),
+    /// No task of this name: rejected, logged, `NotRegistered` stored.
+    UnknownTask(TaskHeaders),
+    /// No task message at all: rejected and logged.
+    UnknownMessage,
+}
+
+/// What it takes to recognise a message.
+pub struct Receiver {
+    /// The tasks of this worker.
+    pub registry: Arc<Registry>,
+    /// `accept_content`.
+    pub accept: AcceptContent,
+}
+
+impl Receiver {
+    /// Recognises a delivery; `number` becomes the request's.
+    pub fn receive(&self, number: u64, delivery: Delivery) -> Result<Request, Box<Refusal>> {
+        let Delivery { message, acker, redelivered, .. } = delivery;
+        let message = match message {
+            Ok(message) => message,
+            Err(malformed) => return Err(refusal(RefusalReason::Malformed(malformed), Message::default(), acker)),
+        };
+        let lifted = if is_plain(&message) {
+            Ok(message)
+        } else {
+            lift(message.clone(), &self.accept).map_err(|error| (error, message))
+        };
+        let message = match lifted {
+            Ok(message) => message,
+            Err((error, message)) => return Err(refusal(reason(error), message, acker)),
+        };
+        let headers = match TaskHeaders::from_message(&message) {
+            Ok(headers) => headers,
+            Err(error) => return Err(refusal(reason(error), message, acker)),
+        };
+        let Some(definition) = self.registry.find(&headers.task) else {
+            return Err(refusal(RefusalReason::UnknownTask(headers), message, acker));
+        };
+        let definition = definition.clone();
+        match self.read(&message, &headers, &definition) {
+            Err(error) => Err(refusal(reason(error), message, acker)),
+            Ok((body, eta, expires)) => {
+                let mut request = Request::new(number, headers, definition, message, acker);
+                (request.body, request.redelivered, request.eta, request.expires) = (body, redelivered, eta, expires);
+                Ok(request)
+            }
+        }
+    }
+
+    fn read(
+        &self,
+        message: &Message,
+        headers: &TaskHeaders,
+        definition: &TaskDefinition,
+    ) -> Result<Read, ProtocolError> {
+        let body = match definition.runner {
+            Runner::Native(_) => Some(Body::decode(message, &self.accept)?),
+            Runner::Python => {
+                validate_body(message, &self.accept)?;
+                None
+            }
+        };
+        Ok((body, instant(&headers.eta)?, instant(&headers.expires)?))
+    }
+}
+
+/// What is read of a message beyond its headers: the body where it is needed here, `eta` and `expires`.
+type Read = (Option<Body>, Option<SystemTime>, Option<SystemTime>);
+
+/// Protocol 2 at first sight, the common case: nothing to lift, and no copy to keep for the refusal.
+fn is_plain(message: &Message) -> bool {
+    message.headers.get("task").is_some() && message.body.first() == Some(&b'[')
+}
+
+fn instant(text: &Option<String>) -> Result<Option<SystemTime>, ProtocolError> {
+    text.as_deref().map(|text| parse_iso(text).map(Into::into)).transpose()
+}
+
+fn reason(error: ProtocolError) -> RefusalReason {
+    match error {
+        ProtocolError::UnknownMessage(_) => RefusalReason::UnknownMessage,
+
+        ProtocolError::Undecodable(error @ DecodeError::ContentDisallowed { .. }) => {
+            RefusalReason::InvalidTask(error.to_string())
+        }
+        ProtocolError::Undecodable(error) => RefusalReason::Undecodable(error),
+        other => RefusalReason::InvalidTask(other.to_string()),
+    }
+}
+
+fn refusal(reason: RefusalReason, message: Message, acker: Acker) -> Box<Refusal> {
+    Box::new(Refusal { reason, message, acker })
+}

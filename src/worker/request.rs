@@ -1,0 +1,161 @@
+//! [`Request`]: one recognised task message, with the right to settle it.
+
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    broker::Acker,
+    ipc::Job,
+    pool::TimeLimits,
+    protocol::{Body, Message, TaskHeaders},
+    serialization::{Map, Value, json},
+    task::TaskDefinition,
+    worker::disposition::Disposition,
+};
+
+/// A task that this worker has received and not yet settled (`celery/worker/request.py`).
+#[derive(Debug)]
+pub struct Request {
+    /// Unique over the life of the worker; task ids need not be.
+    pub number: u64,
+    /// What is known before the body.
+    pub headers: Arc<TaskHeaders>,
+    /// What the registry says about the task.
+    pub definition: Arc<TaskDefinition>,
+    /// The message, protocol 1 already lifted to 2.
+    pub message: Arc<Message>,
+    /// The body, read for tasks that run in this process; children read it themselves.
+    pub body: Option<Body>,
+    /// Whether the broker says that someone had it before.
+    pub redelivered: bool,
+    /// When it may start at the earliest.
+    pub eta: Option<SystemTime>,
+    /// When it is not to start any more.
+    pub expires: Option<SystemTime>,
+    /// Gone once the message is settled.
+    acker: Option<Acker>,
+}
+
+impl Request {
+    /// A request that holds `acker` until it is settled.
+    pub fn new(
+        number: u64,
+        headers: TaskHeaders,
+        definition: Arc<TaskDefinition>,
+        message: Message,
+        acker: Acker,
+    ) -> Self {
+        Self {
+            number,
+            headers: Arc::new(headers),
+            definition,
+            message: Arc::new(message),
+            body: None,
+            redelivered: false,
+            eta: None,
+            expires: None,
+            acker: Some(acker),
+        }
+    }
+
+    /// Whether the message is settled already.
+    pub fn is_settled(&self) -> bool {
+        self.acker.is_none()
+    }
+
+    /// Acknowledges, unless settled already.
+    pub fn acknowledge(&mut self) {
+        self.settle(Disposition::Ack);
+    }
+
+    /// Settles, unless settled already.
+    pub fn settle(&mut self, disposition: Disposition) {
+        let Some(acker) = self.acker.take() else { return };
+        match disposition {
+            Disposition::Ack => acker.ack(),
+            Disposition::Requeue => acker.reject(true),
+            Disposition::Drop => acker.reject(false),
+        }
+    }
+
+    /// Leaves the message to the broker, which hands it out again.
+    pub fn leave(&mut self) {
+        if let Some(acker) = self.acker.take() {
+            acker.leave();
+        }
+    }
+
+    /// Whether a result is not wanted: the message's word, else the task's.
+    pub fn ignores_result(&self) -> bool {
+        self.headers.ignore_result.unwrap_or(self.definition.options.ignore_result)
+    }
+
+    /// The message's limits, else the task's, else `defaults`; zero counts as unset.
+    pub fn limits(&self, defaults: TimeLimits) -> TimeLimits {
+        let options = &self.definition.options;
+        let (hard, soft) = (
+            seconds(self.headers.time_limit).or(options.time_limit),
+            seconds(self.headers.soft_time_limit).or(options.soft_time_limit),
+        );
+        if hard.is_none() && soft.is_none() { defaults } else { TimeLimits { hard, soft } }
+    }
+
+    /// What a child needs to run it.
+    pub fn job(&self) -> Job {
+        let properties = &self.message.properties;
+        Job {
+            number: self.number,
+            task: self.headers.task.to_string(),
+            id: self.headers.id.to_string(),
+            headers: self.headers_json(),
+            properties: self.properties_json(),
+            body: self.message.body.clone(),
+            content_type: properties.content_type.clone().unwrap_or_else(|| "application/data".to_owned()),
+            content_encoding: properties.content_encoding.clone().unwrap_or_else(|| "utf-8".to_owned()),
+            reply_to: properties.reply_to.clone(),
+            correlation_id: properties.correlation_id.clone(),
+            exchange: properties.delivery_info.exchange.clone(),
+            routing_key: properties.delivery_info.routing_key.clone(),
+            priority: properties.priority,
+            redelivered: self.redelivered,
+        }
+    }
+
+    fn headers_json(&self) -> bytes::Bytes {
+        let headers = &self.message.headers;
+        headers.json().cloned().unwrap_or_else(|| json_text(&Value::Map(headers.map().clone())))
+    }
+
+    fn properties_json(&self) -> bytes::Bytes {
+        let properties = &self.message.properties;
+        let mut map = Map::with_capacity(properties.other.len() + 5);
+        map.insert("correlation_id".to_owned(), properties.correlation_id.clone().into());
+        map.insert("reply_to".to_owned(), properties.reply_to.clone().into());
+        map.insert("delivery_mode".to_owned(), properties.delivery_mode.map(i32::from).into());
+        map.insert("priority".to_owned(), properties.priority.into());
+        if let Some(expiration) = &properties.expiration {
+            map.insert("expiration".to_owned(), expiration.clone().into());
+        }
+        map.extend(properties.other.iter().map(|(name, value)| (name.clone(), value.clone())));
+        map.retain(|_, value| !value.is_null());
+        json_text(&Value::Map(map))
+    }
+}
+
+/// As JSON; a header that no JSON can express (bytes from AMQP that are no text) leaves an empty object, since a child
+/// cannot be given what Celery's own producer could not have sent.
+fn json_text(value: &Value) -> bytes::Bytes {
+    json::to_string(value).map_or_else(|_| bytes::Bytes::from_static(b"{}"), bytes::Bytes::from)
+}
+
+fn seconds(limit: Option<f64>) -> Option<Duration> {
+    limit.filter(|limit| *limit > 0.0).and_then(|limit| Duration::try_from_secs_f64(limit).ok())
+}
+
+impl std::fmt::Display for Request {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}[{}]", self.headers.display_name(), self.headers.id)
+    }
+}

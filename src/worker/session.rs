@@ -1,0 +1,231 @@
+//! The session: connect, declare, consume, and all over again when the connection is lost.
+//!
+//! It owns the connection and its backoff. What arrives is the dispatcher's, which it tells about every connect and
+//! loss; what else wants to happen on a fresh connection (remote control, mingle, gossip) is a [`SessionHook`].
+
+use std::{sync::Arc, time::Duration};
+
+use futures::future::BoxFuture;
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    broker::{Backoff, BrokerError, BrokerErrorKind, Connection, Deliveries, Transport},
+    protocol::Queue,
+    worker::options::ConnectionPolicy,
+};
+
+/// Something that joins each fresh connection: remote control, mingle, gossip.
+pub trait SessionHook: Send + Sync {
+    /// Called once per connection. An error counts as the loss of the connection.
+    fn on_session<'a>(&'a self, connection: &'a Arc<dyn Connection>) -> BoxFuture<'a, Result<(), BrokerError>>;
+}
+
+/// What the session tells the dispatcher.
+pub enum SessionEvent {
+    /// Consuming; deliveries come through the receiver until the connection is lost.
+    Up(Arc<dyn Connection>, Deliveries),
+    /// The connection is gone; another attempt is under way.
+    Down(BrokerError),
+    /// No further attempt will be made.
+    GaveUp(BrokerError),
+}
+
+/// Everything a session needs; consumed by [`Session::run`].
+pub struct Session {
+    /// The failover list, in order.
+    pub transports: Vec<Arc<dyn Transport>>,
+    /// When to try again.
+    pub policy: ConnectionPolicy,
+    /// What to consume; changed by `add_consumer` and `cancel_consumer`, read at each connect.
+    pub queues: watch::Receiver<Vec<Queue>>,
+    /// Node name, for the log.
+    pub hostname: String,
+    /// The window to begin with; the dispatcher changes it later.
+    pub prefetch: u32,
+    /// Whether to empty the queues on the first connect.
+    pub purge: bool,
+    /// Run before consuming (mingle).
+    pub before: Vec<Arc<dyn SessionHook>>,
+    /// Run after (control, gossip).
+    pub after: Vec<Arc<dyn SessionHook>>,
+    /// Read by publishers.
+    pub current: watch::Sender<Option<Arc<dyn Connection>>>,
+    /// Read by the dispatcher.
+    pub events: mpsc::Sender<SessionEvent>,
+    /// Cancelled when no new connection is wanted.
+    pub stop: CancellationToken,
+}
+
+impl Session {
+    /// Runs until stopped or out of retries. The connection itself is left open for the dispatcher to close.
+    pub async fn run(mut self) {
+        let mut restarts = RestartGuard::default();
+        // Whether a connection was ever made, and whether one was ever lost.
+        let (mut established, mut connected_before) = (false, false);
+        while !self.stop.is_cancelled() {
+            restarts.step().await;
+            let Some(outcome) = self.stoppable(self.connect(established)).await else { return };
+            let connection = match outcome {
+                Ok(connection) => connection,
+                Err(failure) => return self.give_up(failure).await,
+            };
+            established = true;
+            let Some(begun) = self.stoppable(self.begin(&connection)).await else { return };
+            let failure = match begun {
+                Ok(()) => {
+                    if !connected_before {
+                        info!(target: "celery.apps.worker", "{} ready.", self.hostname);
+                    }
+                    self.stoppable(connection.closed()).await
+                }
+                Err(failure) => Some(failure),
+            };
+            let Some(failure) = failure else { return };
+            self.purge = false;
+            self.current.send_replace(None);
+            if !self.may_retry(&failure) {
+                return self.give_up(failure).await;
+            }
+            connected_before = true;
+            warn!(target: "celery.worker.consumer.consumer",
+                "consumer: Connection to broker lost. Trying to re-establish the connection... ({failure})");
+            drop(connection);
+            if self.events.send(SessionEvent::Down(failure)).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    async fn stoppable<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            done = work => Some(done),
+            () = self.stop.cancelled() => None,
+        }
+    }
+
+    /// Goes round the failover list, waiting only after each full round.
+    async fn connect(&self, again: bool) -> Result<Arc<dyn Connection>, BrokerError> {
+        let mut backoff = Backoff::new(self.policy.max_retries);
+        loop {
+            for (position, transport) in self.transports.iter().enumerate() {
+                let failure = match transport.connect().await {
+                    Ok(connection) => {
+                        info!(target: "celery.worker.consumer.connection", "Connected to {}", transport.uri());
+                        return Ok(connection);
+                    }
+                    Err(failure) => failure,
+                };
+                if failure.kind() == BrokerErrorKind::Unusable {
+                    return Err(failure);
+                }
+                if !self.retries_connecting(again) {
+                    log_retry_disabled(!again && self.policy.retry_on_startup.is_some(), !again);
+                    return Err(failure);
+                }
+                let last = position + 1 == self.transports.len();
+                let next = if last { Some(backoff.next().ok_or_else(|| failure.clone())?) } else { None };
+                log_cannot_connect(&transport.uri(), &failure, next, &backoff);
+                if let Some(wait) = next {
+                    tokio::time::sleep(wait).await;
+                }
+            }
+        }
+    }
+
+    fn retries_connecting(&self, again: bool) -> bool {
+        if again { self.policy.retry } else { self.policy.retry_on_startup.unwrap_or(self.policy.retry) }
+    }
+
+    fn may_retry(&self, failure: &BrokerError) -> bool {
+        match failure.kind() {
+            BrokerErrorKind::Unusable => false,
+            BrokerErrorKind::Refused => self.policy.channel_error_retry,
+            BrokerErrorKind::ConnectionLost if self.retries_connecting(true) => true,
+            BrokerErrorKind::ConnectionLost => {
+                log_retry_disabled(false, false);
+                false
+            }
+        }
+    }
+
+    async fn begin(&self, connection: &Arc<dyn Connection>) -> Result<(), BrokerError> {
+        for hook in &self.before {
+            hook.on_session(connection).await?;
+        }
+        let queues = self.queues.borrow().clone();
+        for queue in &queues {
+            if !queue.no_declare {
+                connection.declare(queue).await?;
+            }
+            if self.purge {
+                connection.purge(&queue.name).await?;
+            }
+        }
+        connection.set_prefetch(self.prefetch);
+        self.current.send_replace(Some(connection.clone()));
+        let up = SessionEvent::Up(connection.clone(), connection.deliveries());
+        // A closed channel means that the dispatcher has ended, and `stop` is about to be seen.
+        let _ = self.events.send(up).await;
+        for queue in &queues {
+            connection.consume(queue).await?;
+        }
+        for hook in &self.after {
+            hook.on_session(connection).await?;
+        }
+        Ok(())
+    }
+
+    async fn give_up(&self, failure: BrokerError) {
+        self.current.send_replace(None);
+        debug!(target: "celery.worker.consumer.consumer", "giving up: {failure}");
+        // As in `begin`: nobody left to tell is no error.
+        let _ = self.events.send(SessionEvent::GaveUp(failure)).await;
+    }
+}
+
+fn log_cannot_connect(uri: &str, failure: &BrokerError, wait: Option<Duration>, backoff: &Backoff) {
+    let next = match wait {
+        None => "Will retry using next failover.".to_owned(),
+        Some(wait) => {
+            let max = backoff.max_retries().map_or_else(|| "None".to_owned(), |max| max.to_string());
+            format!("Trying again in {:.2} seconds... ({}/{max})", wait.as_secs_f64(), backoff.retries())
+        }
+    };
+    error!(target: "celery.worker.consumer.consumer", "consumer: Cannot connect to {uri}: {failure}.\n{next}\n");
+}
+
+fn log_retry_disabled(on_startup_setting: bool, at_startup: bool) {
+    let (verb, setting) = match (at_startup, on_startup_setting) {
+        (true, true) => ("establish", "broker_connection_retry_on_startup"),
+        (true, false) => ("establish", "broker_connection_retry"),
+        (false, _) => ("re-establish", "broker_connection_retry"),
+    };
+    error!(target: "celery.worker.consumer.consumer", critical = true,
+        "Retrying to {verb} a connection to the message broker after a connection loss has been disabled \
+         (app.conf.{setting}=False). Shutting down...");
+}
+
+/// Celery's guard against restarting in a tight loop: more than five within a second earn a second's pause.
+#[derive(Default)]
+struct RestartGuard {
+    recent: std::collections::VecDeque<tokio::time::Instant>,
+}
+
+impl RestartGuard {
+    const MAX: usize = 5;
+    const WINDOW: Duration = Duration::from_secs(1);
+
+    async fn step(&mut self) {
+        let now = tokio::time::Instant::now();
+        while self.recent.front().is_some_and(|at| now - *at > Self::WINDOW) {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(now);
+        if self.recent.len() > Self::MAX + 1 {
+            error!(target: "celery.worker.consumer.consumer", critical = true, "Frequent restarts detected");
+            tokio::time::sleep(Self::WINDOW).await;
+        }
+    }
+}

@@ -1,0 +1,104 @@
+"""The Celery project that end-to-end tests produce for and that both workers serve."""
+
+import os
+import time
+
+from celery import Celery
+from celery.exceptions import Ignore, Reject
+
+app = Celery("proj", broker=os.environ.get("PROJ_BROKER"), backend=os.environ.get("PROJ_BACKEND") or None)
+app.conf.update(
+    accept_content=["json", "msgpack", "yaml", "pickle"],
+    result_accept_content=["json", "msgpack", "yaml", "pickle"],
+    broker_connection_retry_on_startup=True,
+    task_default_queue=os.environ.get("PROJ_QUEUE", "proj"),
+    task_acks_late=os.environ.get("PROJ_ACKS_LATE") == "1",
+    task_reject_on_worker_lost=os.environ.get("PROJ_ACKS_LATE") == "1",
+    worker_prefetch_multiplier=int(os.environ.get("PROJ_PREFETCH", "4")),
+    broker_transport_options=(
+        {
+            "visibility_timeout": int(os.environ["PROJ_VISIBILITY"]),
+            # Look for what a killed worker left each second instead of every hundred.
+            "unacked_restore_interval": 1,
+            "unacked_restore_throttle": 1,
+        }
+        if os.environ.get("PROJ_VISIBILITY") else {}
+    ),
+)
+
+
+@app.task(name="proj.add")
+def add(x, y=1):
+    return x + y
+
+
+@app.task(name="proj.native_add")
+def native_add(x, y=1):
+    """Taken over by a Rust handler where there is one."""
+    return x + y
+
+
+@app.task(name="proj.pid")
+def pid():
+    return os.getpid()
+
+
+@app.task(name="proj.fail")
+def fail(text):
+    raise ValueError(text, {"n": 1})
+
+
+@app.task(name="proj.sleep")
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+@app.task(name="proj.mark", acks_late=True)
+def mark(path, seconds=0.0):
+    """Writes one line when it begins: how often a task ran can be counted."""
+    with open(path, "a") as log:
+        log.write(f"{mark.request.id}\n")
+    time.sleep(seconds)
+    return mark.request.id
+
+
+@app.task(name="proj.mark_early")
+def mark_early(path, seconds=0.0):
+    with open(path, "a") as log:
+        log.write(f"{mark_early.request.id}\n")
+    time.sleep(seconds)
+    return mark_early.request.id
+
+
+@app.task(name="proj.retry", bind=True, max_retries=2)
+def retry(self, value):
+    if self.request.retries < 2:
+        raise self.retry(countdown=0.05, exc=KeyError(value))
+    return self.request.retries
+
+
+@app.task(name="proj.ignore")
+def ignore():
+    raise Ignore()
+
+
+@app.task(name="proj.reject", acks_late=True)
+def reject():
+    raise Reject("no", requeue=False)
+
+
+@app.task(name="proj.total")
+def total(numbers):
+    return sum(numbers)
+
+
+@app.task(name="proj.die")
+def die(code):
+    os._exit(code)
+
+
+@app.task(name="proj.state", bind=True)
+def state(self):
+    self.update_state(state="PROGRESS", meta={"done": 1})
+    return "done"

@@ -1,0 +1,162 @@
+"""Servers, workers and clients for the end-to-end tests.
+
+`CELERY_RS_BIN` is the worker, `CELERY_RS_NATIVE_BIN` the one with Rust handlers (`tests/apps/native_worker.rs`). The
+Celery that runs pytest is the client, and the app's own side of the worker.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+import uuid
+
+import pytest
+
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS / "support"), str(TESTS / "apps")]
+
+from brokers import RabbitMQ, Redis  # noqa: E402
+
+PATIENCE = float(os.environ.get("CELERY_RS_TEST_PATIENCE", "60"))
+
+
+def eventually(fact, message: str = "it never happened", patience: float = PATIENCE):
+    """Waits for a fact: the first truthy value of `fact()`."""
+    deadline = time.monotonic() + patience
+    while not (found := fact()):
+        if time.monotonic() > deadline:
+            raise AssertionError(message)
+        time.sleep(0.02)
+    return found
+
+
+class Worker:
+    """A worker process with its log."""
+
+    def __init__(self, command: list[str], env: dict[str, str], log: pathlib.Path) -> None:
+        self.log = log
+        self.command, self.env = command, env
+        self.start()
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(
+            self.command, env=self.env, cwd=TESTS / "apps", stdout=open(self.log, "ab"), stderr=subprocess.STDOUT, start_new_session=True
+        )
+
+    def text(self) -> str:
+        return self.log.read_text(errors="replace")
+
+    def wait_ready(self) -> "Worker":
+        eventually(lambda: " ready." in self.text() or self.ended(), f"not ready: {self.log}")
+        assert self.process.poll() is None, self.text()
+        return self
+
+    def ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def kill(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            self.process.kill()
+        self.process.wait()
+
+    def terminate(self, patience: float = PATIENCE) -> int:
+        """Warm shutdown; its exit code."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(patience)
+
+    def destroy(self) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class Site:
+    """A broker, a result backend, and the project as their client sees it."""
+
+    def __init__(self, broker: str, backend: str | None, directory: pathlib.Path) -> None:
+        self.broker, self.backend, self.directory = broker, backend, directory
+        self.queue = f"proj-{uuid.uuid4().hex[:8]}"
+        self.env = {
+            **os.environ,
+            "PROJ_BROKER": broker,
+            "PROJ_BACKEND": backend or "",
+            "PROJ_QUEUE": self.queue,
+            "VIRTUAL_ENV": sys.prefix,
+            "C_FORCE_ROOT": "1",
+        }
+        self.workers: list[Worker] = []
+        self.proj = self.client()
+
+    def client(self):
+        """The project, imported anew with this site's URLs."""
+        saved = {name: os.environ.get(name) for name in self.env}
+        os.environ.update(self.env)
+        try:
+            sys.modules.pop("e2e_app", None)
+            module = importlib.import_module("e2e_app")
+            # Results that outlive their Redis must not keep pytest waiting at its end.
+            policy = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+            module.app.conf.result_backend_transport_options = {"retry_policy": policy}
+            return module
+        finally:
+            for name, value in saved.items():
+                os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
+
+    def worker(self, *args: str, kind: str = "ours", env: dict[str, str] | None = None, ready: bool = True) -> Worker:
+        program = {
+            "ours": [os.environ["CELERY_RS_BIN"]],
+            "native": [os.environ["CELERY_RS_NATIVE_BIN"]],
+            "celery": [sys.executable, "-m", "celery"],
+        }[kind]
+        command = [*program, "-A", "e2e_app", "worker", "-n", f"{kind}{len(self.workers)}@test", "-l", "INFO", *(args or ("-c", "2"))]
+        log = self.directory / f"worker{len(self.workers)}.log"
+        worker = Worker(command, {**self.env, **(env or {})}, log)
+        self.workers.append(worker)
+        return worker.wait_ready() if ready else worker
+
+    def destroy(self) -> None:
+        for worker in self.workers:
+            worker.destroy()
+
+
+@pytest.fixture(scope="session")
+def redis_server():
+    with Redis() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def rabbit_server():
+    with RabbitMQ() as server:
+        yield server
+
+
+@pytest.fixture(params=["redis+redis", "rabbit+rpc", "rabbit+redis"])
+def site(request, redis_server, tmp_path):
+    """Each combination that a user would run."""
+    broker, backend = request.param.split("+")
+    broker_url = redis_server.url(0) if broker == "redis" else request.getfixturevalue("rabbit_server").url()
+    found = Site(broker_url, redis_server.url(1) if backend == "redis" else "rpc://", tmp_path)
+    yield found
+    found.destroy()
+
+
+@pytest.fixture
+def redis_site(redis_server, tmp_path):
+    found = Site(redis_server.url(0), redis_server.url(1), tmp_path)
+    yield found
+    found.destroy()
+
+
+@pytest.fixture
+def rabbit_site(redis_server, rabbit_server, tmp_path):
+    found = Site(rabbit_server.url(), redis_server.url(1), tmp_path)
+    yield found
+    found.destroy()

@@ -1,0 +1,286 @@
+"""`celery inspect` and `celery control`: the same words to Celery's worker and to ours, and the same kind of answer."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+from conftest import eventually
+
+
+def shape(value, depth=0):
+    """Keys and types; lists by the shapes of their items."""
+    if isinstance(value, dict):
+        return {key: shape(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list):
+        return sorted({repr(shape(item, depth + 1)) for item in value})
+    return "number" if isinstance(value, (int, float)) and not isinstance(value, bool) else type(value).__name__
+
+
+class Pair:
+    """A Celery worker and ours on one broker, each with a queue of its own."""
+
+    def __init__(self, site, *args: str) -> None:
+        self.site = site
+        self.app = site.proj.app
+        options = ("-c", "2", "--without-gossip", *args)
+        self.queues = {"celery": f"{site.queue}-celery", "ours": f"{site.queue}-ours"}
+        self.workers = {
+            kind: site.worker(*options, "-Q", queue, kind=kind) for kind, queue in self.queues.items()
+        }
+        self.names = {"celery": "celery0@test", "ours": "ours1@test"}
+
+    def ask(self, method: str, arguments: dict | None = None) -> dict:
+        """Both replies, by kind."""
+        found = {}
+        for kind, name in self.names.items():
+            replies = self.app.control.broadcast(
+                method, arguments=arguments or {}, destination=[name], reply=True, timeout=20, limit=1
+            )
+            assert [list(reply) for reply in replies] == [[name]], (method, kind, replies)
+            found[kind] = replies[0][name]
+        return found
+
+    def same(self, method: str, arguments: dict | None = None) -> dict:
+        """Both replies, which are equal once the nodes' and queues' names are."""
+        replies = self.ask(method, arguments)
+        assert self.anonymous(replies["ours"], "ours") == self.anonymous(replies["celery"], "celery"), replies
+        return replies
+
+    def alike(self, method: str, arguments: dict | None = None) -> dict:
+        """Both replies, whose shapes are equal."""
+        replies = self.ask(method, arguments)
+        if method == "stats":
+            # How much its pool wrote to each child is told by Celery's event loop only; elsewhere it says "N/A", as we do.
+            assert replies["ours"]["pool"].pop("writes") == "N/A"
+            del replies["celery"]["pool"]["writes"]
+        assert shape(replies["ours"]) == shape(replies["celery"]), replies
+        return replies
+
+    def anonymous(self, value, kind):
+        text = repr(sorted(value.items())) if isinstance(value, dict) else repr(value)
+        return text.replace(self.queues[kind], "QUEUE").replace(self.names[kind], "NODE")
+
+
+@pytest.fixture(params=["redis", "rabbit"])
+def pair(request):
+    return Pair(request.getfixturevalue(f"{request.param}_site"))
+
+
+@pytest.fixture
+def redis_pair(redis_site):
+    return Pair(redis_site)
+
+
+def start_sleepers(pair, seconds=30.0):
+    """Two that run, one that waits and one with an ETA, on each worker; their ids by kind and state."""
+    ids = {}
+    sleep = pair.site.proj.sleep
+    for kind, queue in pair.queues.items():
+        sent = [sleep.apply_async((seconds,), queue=queue).id for _ in range(2)]
+        eventually(lambda k=kind: len(pair.app.control.inspect(destination=[pair.names[k]]).active()[pair.names[k]]) == 2)
+        waiting = sleep.apply_async((seconds,), queue=queue).id
+        later = sleep.apply_async((seconds,), queue=queue, countdown=3600).id
+        inspect = pair.app.control.inspect(destination=[pair.names[kind]])
+        eventually(lambda i=inspect, k=kind: i.scheduled()[pair.names[k]] and i.reserved()[pair.names[k]])
+        ids[kind] = {"active": sent, "reserved": [waiting], "scheduled": [later]}
+    return ids
+
+
+def test_replies_have_the_same_shape(pair):
+    pair.same("ping")
+    for method in ("stats", "clock", "report", "memsample", "active", "reserved", "scheduled", "revoked"):
+        pair.alike(method)
+    pair.alike("dump_active")
+    pair.same("registered")
+    pair.same("dump_tasks", {"taskinfoitems": ["max_retries", "acks_late", "ignore_result"]})
+    queues = pair.alike("active_queues")
+    assert queues["ours"][0]["name"] == pair.queues["ours"]
+    settings = pair.ask("conf")
+    for reply in settings.values():
+        # Celery makes it from a set.
+        reply["include"].sort()
+    assert settings["ours"] == settings["celery"]
+    pair.same("query_task", {"ids": ["nobody"]})
+    hello = pair.alike("hello", {"from_node": "someone@else", "revoked": ["a", "b"]})
+    assert hello["ours"]["revoked"][:2] == ["a", "b"]
+
+
+def test_errors_are_replies(pair):
+    pair.same("no_such_command")
+    pair.same("revoke")
+    pair.same("active_queues", {"x": 1})
+    pair.same("autoscale", {"max": 3, "min": 1})
+    pair.same("pool_restart")
+    pair.same("rate_limit", {"task_name": "nobody", "rate_limit": "1/s"})
+    pair.same("rate_limit", {"task_name": "proj.add", "rate_limit": "fast"})
+    pair.same("time_limit", {"task_name": "nobody", "soft": 1, "hard": 2})
+    pair.same("ping")
+
+
+def test_control_replies_are_the_same(pair):
+    pair.same("rate_limit", {"task_name": "proj.add", "rate_limit": "10/m"})
+    pair.same("registered")
+    pair.same("rate_limit", {"task_name": "proj.add", "rate_limit": 0})
+    pair.same("time_limit", {"task_name": "proj.add", "soft": 1, "hard": 2})
+    for method in ("enable_events", "enable_events", "disable_events", "disable_events", "heartbeat"):
+        pair.same(method)
+    pair.same("pool_grow", {"n": 1})
+    pair.same("pool_shrink", {"n": 1})
+    pair.same("add_consumer", {"queue": "more"})
+    pair.same("cancel_consumer", {"queue": "more"})
+    pair.same("revoke", {"task_id": "abc"})
+    pair.same("revoke", {"task_id": "abc", "terminate": True})
+    pair.same("terminate", {"task_id": ["abc"], "signal": "KILL"})
+    pair.same("revoke_by_stamped_headers", {"headers": {"stamp": ["x"]}})
+    pair.same("revoke_by_stamped_headers", {"headers": ["stamp=x"], "terminate": True})
+    assert pair.ask("election", {"id": "1", "topic": "t"})["ours"] is None
+
+
+def test_held_tasks_are_shown_while_all_children_are_busy(pair):
+    ids = start_sleepers(pair)
+    pair.alike("active")
+    pair.alike("active", {"safe": True})
+    pair.alike("reserved")
+    pair.alike("scheduled")
+    for kind, name in pair.names.items():
+        inspect = pair.app.control.inspect(destination=[name])
+        every = sum(ids[kind].values(), [])
+        found = {state: [id for id, (told, _) in inspect.query_task(*every)[name].items() if told == state] for state in ids[kind]}
+        assert {state: sorted(items) for state, items in found.items()} == {s: sorted(i) for s, i in ids[kind].items()}
+        assert all(info["args"] == [30.0] and info["worker_pid"] for info in inspect.active()[name])
+    stats = pair.ask("stats")
+    assert stats["ours"]["total"] == stats["celery"]["total"] == {"proj.sleep": 2}
+    assert stats["ours"]["prefetch_count"] == stats["celery"]["prefetch_count"] == 9
+
+
+def test_revoke_and_terminate_take_effect(redis_pair):
+    pair = redis_pair
+    ids = start_sleepers(pair)
+    name, held = pair.names["ours"], ids["ours"]
+    result = pair.app.AsyncResult
+    running, other = held["active"]
+    pair.app.control.revoke(held["reserved"] + held["scheduled"], destination=[name], reply=True, timeout=20, limit=1)
+    assert {result(id).state for id in held["reserved"] + held["scheduled"]} == {"REVOKED"}
+    pair.app.control.terminate(running, signal="SIGKILL", destination=[name], reply=True, timeout=20, limit=1)
+    eventually(lambda: result(running).state == "REVOKED")
+    assert result(other).state in ("PENDING", "STARTED")
+    log = pair.workers["ours"].text
+    eventually(lambda: f"Discarding revoked task: proj.sleep[{held['reserved'][0]}]" in log())
+    assert f"Terminating {running} (9)" in log()
+    never = pair.site.proj.add.apply_async((1,), queue="elsewhere").id
+    pair.app.control.revoke(never, destination=[name], reply=True, timeout=20, limit=1)
+    assert result(never).state == "REVOKED"
+
+
+def test_rate_limit_holds_back(redis_pair):
+    pair = redis_pair
+    pair.same("rate_limit", {"task_name": "proj.add", "rate_limit": "1/h"})
+    sent = [pair.site.proj.add.apply_async((n,), queue=pair.queues["ours"]) for n in range(3)]
+    eventually(lambda: sum(result.ready() for result in sent) == 1)
+    pair.same("rate_limit", {"task_name": "proj.add", "rate_limit": None})
+    assert [result.get(timeout=30) for result in sent] == [1, 2, 3]
+
+
+def test_time_limit_ends_tasks(redis_pair):
+    pair = redis_pair
+    pair.same("time_limit", {"task_name": "proj.sleep", "hard": 0.5})
+    result = pair.site.proj.sleep.apply_async((30,), queue=pair.queues["ours"])
+    eventually(lambda: result.state == "FAILURE")
+    assert "TimeLimitExceeded" in repr(result.result)
+
+
+def test_queues_come_and_go(pair):
+    name = pair.names["ours"]
+    queue = f"{pair.site.queue}-new"
+    pair.app.control.add_consumer(queue, destination=[name], reply=True, timeout=20, limit=1)
+    eventually(lambda: f"Started consuming from {queue}" in pair.workers["ours"].text())
+    assert pair.site.proj.add.apply_async((4,), queue=queue).get(timeout=30) == 5
+    pair.app.control.cancel_consumer(queue, destination=[name], reply=True, timeout=20, limit=1)
+    names = lambda: [q["name"] for q in pair.app.control.inspect(destination=[name]).active_queues()[name]]  # noqa: E731
+    eventually(lambda: names() == [pair.queues["ours"]])
+
+
+def test_pool_grows(redis_pair):
+    pair, name = redis_pair, redis_pair.names["ours"]
+    processes = lambda: pair.ask("stats")["ours"]["pool"]["processes"]  # noqa: E731
+    assert len(eventually(lambda: len(processes()) == 2 and processes())) == 2
+    pair.app.control.pool_grow(2, destination=[name], reply=True, timeout=20, limit=1)
+    eventually(lambda: len(processes()) == 4)
+    stats = pair.ask("stats")["ours"]
+    assert (stats["prefetch_count"], stats["pool"]["max-concurrency"]) == (16, 4)
+
+
+def test_patterns_choose_nodes(pair):
+    ping = lambda **kwargs: pair.app.control.ping(timeout=2, **kwargs)  # noqa: E731
+    told = lambda replies: sorted(name for reply in replies for name in reply)  # noqa: E731
+    both = sorted(pair.names.values())
+    assert told(pair.app.control.broadcast("ping", reply=True, timeout=2)) == both
+    for pattern, matcher, expected in [
+        ("ours*", "glob", [pair.names["ours"]]), ("*@test", "glob", both), (r"\w+1@", "pcre", [pair.names["ours"]])
+    ]:
+        replies = pair.app.control.broadcast("ping", reply=True, timeout=2, pattern=pattern, matcher=matcher)
+        assert told(replies) == expected, pattern
+    assert ping(destination=["nobody@test"]) == []
+
+
+def test_shutdown_ends_the_worker(pair):
+    pair.app.control.shutdown(destination=[pair.names["ours"]])
+    assert pair.workers["ours"].process.wait(60) == 0
+    assert "Got shutdown from remote" in pair.workers["ours"].text()
+    assert not pair.workers["celery"].ended()
+
+
+def test_remote_control_can_be_off(redis_site):
+    worker = redis_site.worker("-c", "1", "worker.enable_remote_control=False")
+    assert redis_site.proj.app.control.ping(timeout=1) == []
+    worker.process.send_signal(signal.SIGTERM)
+    assert worker.process.wait(60) == 0
+
+
+def test_events_are_switched_on(pair):
+    name, seen = pair.names["ours"], []
+    pair.app.control.enable_events(destination=[name], reply=True, timeout=20, limit=1)
+    with pair.app.connection_for_read() as own:
+        receiver = pair.app.events.Receiver(own, handlers={"*": seen.append})
+        with receiver.consumer_context() as (connection, _, _):
+
+            def seen_one(**fields):
+                try:
+                    connection.drain_events(timeout=0.2)
+                except TimeoutError:
+                    pass
+                return any(fields.items() <= event.items() for event in seen)
+
+            eventually(lambda: seen_one(type="worker-heartbeat", hostname=name))
+            result = pair.site.proj.add.apply_async((1,), queue=pair.queues["ours"])
+            eventually(lambda: seen_one(type="task-succeeded", uuid=result.id))
+    kinds = [event["type"] for event in seen if event.get("uuid") == result.id]
+    assert kinds == ["task-received", "task-started", "task-succeeded"]
+
+
+def test_mingle_works_both_ways(site_of_neighbours):
+    site = site_of_neighbours
+    control = site.proj.app.control
+    revoked = lambda name: control.inspect(destination=[name], timeout=20).revoked()[name]  # noqa: E731
+    first = site.worker("-c", "1", kind="celery")
+    control.revoke("from-celery", destination=["celery0@test"], reply=True, timeout=20, limit=1)
+    ours = site.worker("-c", "1")
+    assert "mingle: sync with 1 nodes" in ours.text() and "mingle: sync complete" in ours.text()
+    assert revoked("ours1@test") == ["from-celery"]
+    assert "sync with ours1@test" in first.text()
+    control.revoke("from-ours", destination=["ours1@test"], reply=True, timeout=20, limit=1)
+    site.worker("-c", "1", kind="celery")
+    assert "sync with celery2@test" in ours.text()
+    assert set(revoked("celery2@test")) == {"from-celery", "from-ours"}
+
+
+def test_mingle_can_be_alone_or_left_out(redis_site):
+    alone = redis_site.worker("-c", "1")
+    assert "mingle: all alone" in alone.text()
+    assert "mingle" not in redis_site.worker("-c", "1", "--without-mingle").text()
+
+
+@pytest.fixture(params=["redis", "rabbit"])
+def site_of_neighbours(request):
+    return request.getfixturevalue(f"{request.param}_site")

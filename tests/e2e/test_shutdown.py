@@ -1,0 +1,51 @@
+"""Signals: what a warm and a cold shutdown finish, give back, and exit with."""
+
+import signal
+
+import redis as redis_py
+from conftest import PATIENCE, eventually
+
+
+def test_warm_shutdown_finishes_what_runs_and_gives_back_the_rest(redis_site, redis_server, tmp_path):
+    worker = redis_site.worker("-c", "1")
+    log = tmp_path / "runs"
+    log.touch()
+    results = [redis_site.proj.mark_early.delay(str(log), 0.5) for _ in range(6)]
+    eventually(lambda: log.read_text(), "nothing began")
+    assert worker.terminate() == 0
+    begun = len(log.read_text().split())
+    client = redis_py.Redis(port=redis_server.port)
+    assert client.llen(redis_site.queue) == 6 - begun
+    assert client.hlen("unacked") == 0
+    assert sum(result.ready() for result in results) == begun
+    redis_site.worker("-c", "1")
+    for result in results:
+        assert result.get(timeout=PATIENCE) == result.id
+
+
+def test_second_interrupt_is_cold(redis_site, tmp_path):
+    worker = redis_site.worker("-c", "1")
+    log = tmp_path / "runs"
+    log.touch()
+    redis_site.proj.mark.delay(str(log), 600)
+    eventually(lambda: log.read_text(), "nothing began")
+    worker.process.send_signal(signal.SIGINT)
+    eventually(lambda: "Warm shutdown" in worker.text(), "no word of the warm shutdown")
+    worker.process.send_signal(signal.SIGINT)
+    worker.process.wait(PATIENCE)
+    assert "terminate all running tasks!" in worker.text()
+
+
+def test_children_end_with_their_parent(redis_site):
+    worker = redis_site.worker("-c", "2")
+    child = redis_site.proj.pid.delay().get(timeout=PATIENCE)
+    worker.kill()
+
+    def gone():
+        try:
+            with open(f"/proc/{child}/stat") as stat:
+                return stat.read().rpartition(")")[2].split()[0] == "Z"
+        except FileNotFoundError:
+            return True
+
+    eventually(gone, "a child outlived its parent")

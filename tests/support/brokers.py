@@ -1,0 +1,104 @@
+"""Private Redis and RabbitMQ servers on free ports, for the demo, the benchmark and the suites.
+
+Each server lives in a directory of its own, is stopped on exit, and leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def wait_for_port(port: int, process: subprocess.Popen, patience: float = 90.0) -> None:
+    """Returns once `port` accepts connections; raises if `process` ends before."""
+    deadline = time.monotonic() + patience
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"no server on port {port}: {process.args}")
+        time.sleep(0.05)
+
+
+class Server:
+    """A process in a directory of its own."""
+
+    def __init__(self) -> None:
+        self.directory = pathlib.Path(tempfile.mkdtemp(prefix="celery-rs-"))
+        self.port = free_port()
+        self.process: subprocess.Popen | None = None
+
+    def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.stop()
+
+    def spawn(self, command: list[str], **env: str) -> None:
+        log = open(self.directory / "log", "ab")
+        self.process = subprocess.Popen(
+            command, stdout=log, stderr=log, start_new_session=True, cwd=self.directory, env={**os.environ, **env}
+        )
+        wait_for_port(self.port, self.process)
+
+    def stop(self) -> None:
+        if self.process:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+
+class Redis(Server):
+    """redis-server without persistence."""
+
+    def start(self) -> None:
+        self.spawn(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+        )
+
+    def url(self, db: int = 0) -> str:
+        return f"redis://127.0.0.1:{self.port}/{db}"
+
+
+class RabbitMQ(Server):
+    """rabbitmq-server as a node of its own, with an epmd of its own."""
+
+    def start(self) -> None:
+        self.distribution, self.epmd = free_port(), free_port()
+        config = self.directory / "rabbitmq.conf"
+        config.write_text(f"listeners.tcp.default = 127.0.0.1:{self.port}\nloopback_users = none\nlog.console = true\n")
+        (self.directory / "enabled_plugins").write_text("[].\n")
+        program = shutil.which("rabbitmq-server") or "/usr/lib/rabbitmq/bin/rabbitmq-server"
+        direct = pathlib.Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+        self.spawn(
+            [str(direct if direct.exists() else program)],
+            HOME=str(self.directory),
+            RABBITMQ_NODENAME=f"bench{self.port}@localhost",
+            RABBITMQ_CONFIG_FILE=str(config.with_suffix("")),
+            RABBITMQ_ENABLED_PLUGINS_FILE=str(self.directory / "enabled_plugins"),
+            RABBITMQ_MNESIA_BASE=str(self.directory / "mnesia"),
+            RABBITMQ_LOG_BASE=str(self.directory),
+            RABBITMQ_DIST_PORT=str(self.distribution),
+            RABBITMQ_NODE_IP_ADDRESS="127.0.0.1",
+            RABBITMQ_NODE_PORT=str(self.port),
+            ERL_EPMD_PORT=str(self.epmd),
+        )
+
+    def url(self) -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
