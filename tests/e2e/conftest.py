@@ -115,11 +115,17 @@ class Site:
             "native": [os.environ["CELERY_RS_NATIVE_BIN"]],
             "celery": [sys.executable, "-m", "celery"],
         }[kind]
-        command = [*program, "-A", "e2e_app", "worker", "-n", f"{kind}{len(self.workers)}@test", "-l", "INFO", *(args or ("-c", "2"))]
+        name = f"{kind}{len(self.workers)}@test"
+        command = [*program, "-A", "e2e_app", "worker", "-n", name, "-l", "INFO", *(args or ("-c", "2"))]
         log = self.directory / f"worker{len(self.workers)}.log"
         worker = Worker(command, {**self.env, **(env or {})}, log)
         self.workers.append(worker)
-        return worker.wait_ready() if ready else worker
+        if ready:
+            worker.wait_ready()
+            if kind == "celery":
+                # It says that it is ready before it has subscribed to broadcasts.
+                eventually(lambda: self.proj.app.control.ping(destination=[name], timeout=2), f"no answer from {name}")
+        return worker
 
     def destroy(self) -> None:
         for worker in self.workers:
@@ -127,9 +133,16 @@ class Site:
 
 
 @pytest.fixture(scope="session")
-def redis_server():
+def one_redis():
     with Redis() as server:
         yield server
+
+
+@pytest.fixture
+def redis_server(one_redis):
+    """Empty: what workers that were killed in other tests left in `unacked` is not this test's."""
+    one_redis.flush()
+    return one_redis
 
 
 @pytest.fixture(scope="session")

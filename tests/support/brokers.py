@@ -72,6 +72,14 @@ class Redis(Server):
             ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
         )
 
+    def flush(self) -> None:
+        """Empties all databases."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=10) as connection:
+            connection.sendall(b"FLUSHALL\r\n")
+            reply = connection.makefile("rb").readline()
+        if reply != b"+OK\r\n":
+            raise RuntimeError(f"redis-server on port {self.port} answered {reply!r}")
+
     def url(self, db: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{db}"
 
