@@ -179,7 +179,11 @@ fn interrupt_and_quit_end_as_celerys_do() {
     for signal in [Signal::SIGINT, Signal::SIGQUIT] {
         let theirs = shop.run(shop.celery(), &[], &[signal]);
         let ours = shop.run(shop.ours(), &[], &[signal]);
-        assert_eq!(ours.code, theirs.code, "{signal}");
+        // On QUIT Celery stops its pool within the handler. Where that cuts into the loop's work, the loop fails and the
+        // code is 1 instead of the 0 that the handler is meant to leave with: ours is always that 0.
+        let codes = if signal == Signal::SIGQUIT { vec![Some(0), Some(1)] } else { vec![ours.code] };
+        assert!(codes.contains(&theirs.code), "{signal}: {:?}", theirs.code);
+        assert_eq!(ours.code, Some(i32::from(signal == Signal::SIGINT)), "{signal}");
         assert_eq!(notices(&ours), notices(&theirs), "{signal}");
     }
 }
