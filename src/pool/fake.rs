@@ -51,7 +51,7 @@ impl FakeRun {
     }
 
     /// Whether the caller has let go of its end.
-    pub fn is_withdrawn(&self) -> bool {
+    pub fn is_abandoned(&self) -> bool {
         self.finished.is_closed()
     }
 }
@@ -62,6 +62,7 @@ pub struct FakePool {
     size: AtomicI64,
     jobs: mpsc::UnboundedSender<FakeRun>,
     terminated: Mutex<Vec<(u64, i32)>>,
+    withdrawn: Mutex<Vec<u64>>,
 }
 
 impl FakePool {
@@ -69,12 +70,17 @@ impl FakePool {
     pub fn new(size: usize) -> (Self, mpsc::UnboundedReceiver<FakeRun>) {
         let (jobs, submitted) = mpsc::unbounded_channel();
         let size = AtomicI64::new(i64::try_from(size).unwrap_or(i64::MAX));
-        (Self { size, jobs, terminated: Mutex::default() }, submitted)
+        (Self { size, jobs, terminated: Mutex::default(), withdrawn: Mutex::default() }, submitted)
     }
 
     /// Every `terminate` so far: number and signal.
     pub fn terminated(&self) -> Vec<(u64, i32)> {
         self.terminated.lock().map(|calls| calls.clone()).unwrap_or_default()
+    }
+
+    /// The number of every job that was asked back so far. The test says what becomes of it.
+    pub fn withdrawn(&self) -> Vec<u64> {
+        self.withdrawn.lock().map(|calls| calls.clone()).unwrap_or_default()
     }
 }
 
@@ -85,6 +91,12 @@ impl Pool for FakePool {
         let (finished, on_finished) = oneshot::channel();
         let _ = self.jobs.send(FakeRun { job, limits, accepted: Some(accepted), progress, finished });
         Run { accepted: on_accepted, progress: on_progress, finished: on_finished }
+    }
+
+    fn withdraw(&self, number: u64) {
+        if let Ok(mut calls) = self.withdrawn.lock() {
+            calls.push(number);
+        }
     }
 
     fn terminate(&self, number: u64, signum: i32) {

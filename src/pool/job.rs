@@ -32,7 +32,7 @@ pub enum Finished {
         /// With which signal.
         signum: i32,
     },
-    /// The pool is stopping and the job never began.
+    /// The job was withdrawn, or the pool is stopping: it never began and never will.
     Withdrawn,
 }
 

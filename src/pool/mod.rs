@@ -15,8 +15,12 @@ pub use native::{NativePool, Panicked};
 
 /// A pool of Python seats, as the worker sees it. Native tasks have [`native`]'s, which needs no process.
 pub trait Pool: Send + Sync {
-    /// Queues a job for the next free seat. Dropping the returned [`Run`] before it is accepted withdraws the job.
+    /// Queues a job for the next free seat. Dropping the returned [`Run`] does not take the job back: it may still run, and
+    /// nobody hears of it.
     fn submit(&self, job: crate::ipc::Job, limits: TimeLimits) -> Run;
+    /// Takes back a job that has not begun. Its [`Run`] has the answer: it ends as [`Finished::Withdrawn`] without having
+    /// been accepted, and then never runs; or it is accepted after all, and goes on as if nobody had asked.
+    fn withdraw(&self, number: u64);
     /// Kills the child that runs this job (and only if it runs it), with the given signal.
     fn terminate(&self, number: u64, signum: i32);
     /// More (positive) or fewer seats.

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 import pytest
-from conftest import eventually
+from celery.exceptions import TaskRevokedError
+from conftest import PATIENCE, eventually
 
 
 def shape(value, depth=0):
@@ -209,6 +211,24 @@ def test_pool_grows(redis_pair):
     eventually(lambda: len(processes()) == 4)
     stats = pair.ask("stats")["ours"]
     assert (stats["prefetch_count"], stats["pool"]["max-concurrency"]) == (16, 4)
+
+
+def test_what_is_revoked_before_it_began_never_runs(redis_site, tmp_path):
+    """Also when it is with a child already, which has not come to it."""
+    worker = redis_site.worker("-c", "1", "--without-gossip")
+    child = redis_site.proj.pid.delay().get(timeout=PATIENCE)
+    log = tmp_path / "runs"
+    log.touch()
+    os.kill(child, signal.SIGSTOP)
+    result = redis_site.proj.mark_early.delay(str(log))
+    eventually(lambda: f"[{result.id}] received" in worker.text(), "it was not received")
+    redis_site.proj.app.control.revoke(result.id, reply=True, timeout=20, limit=1)
+    os.kill(child, signal.SIGCONT)
+    with pytest.raises(TaskRevokedError):
+        result.get(timeout=PATIENCE)
+    # The child works off one task after the other.
+    assert redis_site.proj.add.delay(1, 2).get(timeout=PATIENCE) == 3
+    assert log.read_text() == ""
 
 
 def test_patterns_choose_nodes(pair):

@@ -1,5 +1,6 @@
 """Signals: what a warm and a cold shutdown finish, give back, and exit with."""
 
+import os
 import signal
 
 import redis as redis_py
@@ -21,6 +22,22 @@ def test_warm_shutdown_finishes_what_runs_and_gives_back_the_rest(redis_site, re
     redis_site.worker("-c", "1")
     for result in results:
         assert result.get(timeout=PATIENCE) == result.id
+
+
+def test_warm_shutdown_takes_back_what_a_child_has_not_begun(redis_site, redis_server, tmp_path):
+    worker = redis_site.worker("-c", "1")
+    child = redis_site.proj.pid.delay().get(timeout=PATIENCE)
+    log = tmp_path / "runs"
+    log.touch()
+    os.kill(child, signal.SIGSTOP)
+    result = redis_site.proj.mark_early.delay(str(log))
+    eventually(lambda: f"[{result.id}] received" in worker.text(), "it was not received")
+    worker.process.send_signal(signal.SIGTERM)
+    eventually(lambda: "Warm shutdown" in worker.text(), "no word of the warm shutdown")
+    os.kill(child, signal.SIGCONT)
+    assert worker.process.wait(PATIENCE) == 0
+    assert log.read_text() == ""
+    assert redis_py.Redis(port=redis_server.port).llen(redis_site.queue) == 1
 
 
 def test_second_interrupt_is_cold(redis_site, tmp_path):

@@ -1,6 +1,6 @@
 //! [`Child`]: one process, its seats and the jobs that were given to it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -174,11 +174,19 @@ impl Child {
     /// Asks for its last `most` jobs back, unless they have begun.
     pub(super) fn recall(&mut self, most: usize) {
         let waiting = self.given.iter_mut().rev().filter(|ticket| ticket.begun.is_none());
-        let mut numbers = Vec::new();
-        for ticket in waiting.take(most).filter(|ticket| !ticket.recalled) {
-            ticket.recalled = true;
-            numbers.push(ticket.job.number);
-        }
+        let numbers = mark_recalled(waiting.take(most));
+        self.ask_back(numbers);
+    }
+
+    /// Asks for those of its jobs back that their callers want back, unless they have begun.
+    pub(super) fn withdraw(&mut self, wanted: &HashSet<u64>) {
+        let wanted = |ticket: &&mut Box<Ticket>| ticket.begun.is_none() && wanted.contains(&ticket.job.number);
+        self.given.iter_mut().filter(wanted).for_each(|ticket| ticket.withdrawn = true);
+        let numbers = mark_recalled(self.given.iter_mut().filter(|ticket| ticket.withdrawn));
+        self.ask_back(numbers);
+    }
+
+    fn ask_back(&mut self, numbers: Vec<u64>) {
         if !numbers.is_empty() {
             self.tell(&ToChild::Recall(numbers));
         }
@@ -206,4 +214,14 @@ impl Child {
     pub(super) fn tell(&mut self, frame: &ToChild) {
         let _ = self.outbox.push(frame);
     }
+}
+
+/// The numbers of those that were not asked back before.
+fn mark_recalled<'a>(tickets: impl Iterator<Item = &'a mut Box<Ticket>>) -> Vec<u64> {
+    let fresh = tickets.filter(|ticket| !ticket.recalled);
+    let numbers = fresh.map(|ticket| {
+        ticket.recalled = true;
+        ticket.job.number
+    });
+    numbers.collect()
 }

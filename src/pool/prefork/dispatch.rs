@@ -1,5 +1,6 @@
 //! Who gets which job, and when a job is taken back for someone else.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -23,7 +24,7 @@ impl Supervisor {
     /// Gives out what waits, in order, as far as there are seats for it or short jobs to send ahead.
     pub(super) fn dispatch(&mut self, now: Instant) {
         while let Some(mut ticket) = self.waiting.pop_front() {
-            if ticket.is_withdrawn() {
+            if ticket.is_abandoned() {
                 continue;
             }
             ticket.estimate = ticket.kind.map_or(Duration::MAX, |kind| self.runtimes.estimate(kind));
@@ -62,10 +63,25 @@ impl Supervisor {
         }
     }
 
+    /// Gives up what waits and is wanted back, and asks the children for what they have of it. One pass for all: a lost
+    /// connection wants everything back at once.
+    pub(super) fn withdraw_wanted(&mut self) {
+        if self.withdrawals.is_empty() {
+            return;
+        }
+        let wanted = std::mem::take(&mut self.withdrawals);
+        let waiting = std::mem::take(&mut self.waiting);
+        let (back, kept) = waiting.into_iter().partition(|ticket| wanted.contains(&ticket.job.number));
+        self.waiting = kept;
+        let back: VecDeque<Box<Ticket>> = back;
+        back.into_iter().for_each(|ticket| ticket.finish(Finished::Withdrawn));
+        self.roster.iter_mut().for_each(|child| child.withdraw(&wanted));
+    }
+
     /// Puts jobs that came back where they were: before all that came later.
     pub(super) fn wait_again(&mut self, tickets: impl DoubleEndedIterator<Item = Box<Ticket>>) {
         for mut ticket in tickets.rev() {
-            if self.stopping {
+            if self.stopping || ticket.withdrawn {
                 ticket.finish(Finished::Withdrawn);
             } else {
                 ticket.recalled = false;

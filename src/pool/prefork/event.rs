@@ -20,6 +20,7 @@ pub(super) type Events = mpsc::UnboundedSender<Event>;
 pub(super) enum Event {
     /// From the [`Pool`](crate::pool::Pool) methods of the same names.
     Submit(Box<Ticket>),
+    Withdraw(u64),
     Terminate {
         number: u64,
         signum: i32,

@@ -6,7 +6,8 @@
 //!
 //! A job goes to an idle seat. Where all are busy and such jobs are known to be short, it is sent ahead to a busy child, so
 //! that no round trip lies between two jobs; if the job before it turns out long, it is recalled and goes elsewhere. What a
-//! dying child had not begun goes elsewhere too; what it had begun is lost, and its caller is told how.
+//! dying child had not begun goes elsewhere too; what it had begun is lost, and its caller is told how. A job that is
+//! withdrawn is asked back from its child, which alone knows whether it has begun.
 //!
 //! Mirrors `celery/concurrency/prefork.py`, `asynpool.py` and `billiard/pool.py`.
 
@@ -101,6 +102,10 @@ impl Pool for PreforkPool {
         let (ticket, run) = Ticket::new(job, limits);
         self.tell(Event::Submit(ticket));
         run
+    }
+
+    fn withdraw(&self, number: u64) {
+        self.tell(Event::Withdraw(number));
     }
 
     fn terminate(&self, number: u64, signum: i32) {

@@ -3,7 +3,7 @@
 //! Each wake-up takes all events that are there, then what time has brought, gives out jobs and writes once to each child.
 //! What an event does is told in `frames`, `deaths`, `staff`, `dispatch`, `clock` and `stop`.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -43,6 +43,8 @@ pub(super) struct Supervisor {
     pub(super) roster: Roster,
     /// Jobs that no child has, oldest first.
     pub(super) waiting: VecDeque<Box<Ticket>>,
+    /// Jobs that are wanted back, gathered while a batch of events is worked off.
+    pub(super) withdrawals: HashSet<u64>,
     pub(super) runtimes: Runtimes,
     pub(super) restarts: Restarts,
     /// How many children there are meant to be.
@@ -84,6 +86,7 @@ impl Supervisor {
             snapshot,
             roster: Roster::new(seats),
             waiting: VecDeque::new(),
+            withdrawals: HashSet::new(),
             runtimes: Runtimes::default(),
             places,
             last_serial: 0,
@@ -122,6 +125,7 @@ impl Supervisor {
         for event in batch.drain(..) {
             self.handle(event, now);
         }
+        self.withdraw_wanted();
         if self.wake_at <= now {
             self.wake_at = now + IDLE;
             self.look_at_the_clock(now);
@@ -137,6 +141,7 @@ impl Supervisor {
             Event::Writable(serial) => self.with(serial, |child| child.outbox.unblock()),
             Event::Closed(serial) => self.child_closed(serial, now),
             Event::StoreDone { serial, number, error } => self.store_done(serial, number, error),
+            Event::Withdraw(number) => drop(self.withdrawals.insert(number)),
             Event::Terminate { number, signum } => self.terminate(number, signum),
             Event::Resize(by) => self.resize(by, now),
             Event::Stop { grace, done } => self.stop(grace, Some(done), now),

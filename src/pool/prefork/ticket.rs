@@ -23,6 +23,8 @@ pub(super) struct Ticket {
     pub(super) kind: Option<Kind>,
     /// The child was asked to give it back.
     pub(super) recalled: bool,
+    /// Its caller wants it back: it is not given to another child.
+    pub(super) withdrawn: bool,
     /// It is to be killed with this signal, now or as soon as it begins.
     pub(super) terminate: Option<i32>,
     /// The signal was sent.
@@ -47,6 +49,7 @@ impl Ticket {
             estimate: Duration::MAX,
             kind: None,
             recalled: false,
+            withdrawn: false,
             terminate: None,
             terminated: false,
             warned: false,
@@ -58,7 +61,7 @@ impl Ticket {
     }
 
     /// Whether nobody waits for it any more.
-    pub(super) fn is_withdrawn(&self) -> bool {
+    pub(super) fn is_abandoned(&self) -> bool {
         self.finished.is_closed()
     }
 

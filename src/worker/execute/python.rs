@@ -23,20 +23,20 @@ pub(super) async fn execute(mut request: Request, services: &Services, mut signa
     let Some(pool) = &services.pool else { return request.leave() };
     let limits = request.limits(services.options.limits);
     let mut run = pool.submit(request.job(), limits);
-    let mut cancelled = false;
+    let (mut cancelled, mut revoked) = (false, false);
     let accepted = loop {
         tokio::select! {
             biased;
             accepted = &mut run.accepted => break accepted.ok(),
+            // Whether it has begun after all is the pool's to say: it is accepted, or it ends as withdrawn.
             Some(signal) = signals.recv() => match signal {
-                // Dropping the run withdraws it.
-                Signal::Withdraw => return request.leave(),
-                // The pool, which stops as well, says whether it has begun.
-                Signal::Cancel => cancelled = true,
+                Signal::Withdraw => pool.withdraw(request.number),
                 Signal::Revoke => {
-                    drop(run);
-                    return drop_revoked(request, DiscardReason::Revoked, services).await;
+                    revoked = true;
+                    pool.withdraw(request.number);
                 }
+                // The pool stops as well.
+                Signal::Cancel => cancelled = true,
                 Signal::Terminate(signum) => pool.terminate(request.number, signum),
             },
         }
@@ -48,6 +48,9 @@ pub(super) async fn execute(mut request: Request, services: &Services, mut signa
         }
     }
     let finished = watch(&mut run, &request, services, &**pool, &mut signals, &mut cancelled).await;
+    if revoked && matches!(finished, Some(Finished::Withdrawn)) {
+        return drop_revoked(request, DiscardReason::Revoked, services).await;
+    }
     let end = Ending { request, services, cancelled, began: accepted.is_some() };
     end.settle(finished).await;
 }

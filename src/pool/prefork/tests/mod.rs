@@ -318,3 +318,37 @@ async fn a_dropped_run_is_withdrawn() {
     success(first.finished).await;
     success(last.finished).await;
 }
+
+#[tokio::test]
+async fn what_is_withdrawn_before_it_began_never_runs() {
+    // One child with two seats that works off one job after the other: the second job is with it, and has not begun.
+    let mut bench = bench(PreforkOptions { kind: PoolKind::Threads, ..options(2) }).await;
+    let mut begun = bench.submit("ask");
+    let answer = question(&mut begun).await;
+    let mut in_the_child = bench.submit("kill 9");
+    let mut waiting = bench.submit("kill 9");
+    (1..=3).for_each(|number| bench.pool.withdraw(number));
+    for run in [&mut in_the_child, &mut waiting] {
+        assert!(matches!((&mut run.finished).await.unwrap(), Finished::Withdrawn));
+        assert!(run.accepted.try_recv().is_err());
+    }
+    answer.send(Ok(())).unwrap();
+    success(begun.finished).await;
+    success(bench.submit("").finished).await;
+}
+
+#[tokio::test]
+async fn what_is_withdrawn_from_a_child_that_dies_goes_nowhere_else() {
+    let mut bench = bench(PreforkOptions { kind: PoolKind::Threads, ..options(2) }).await;
+    let mut begun = bench.submit("ask");
+    let _answer = question(&mut begun).await;
+    let pid = Pid::from_raw(accepted(&mut begun).await.pid);
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let behind = bench.submit("kill 9");
+    bench.pool.withdraw(bench.last);
+    let stays = bench.submit("");
+    kill(pid, Signal::SIGKILL).unwrap();
+    assert!(matches!(behind.finished.await.unwrap(), Finished::Withdrawn));
+    assert!(matches!(begun.finished.await.unwrap(), Finished::WorkerLost { .. }));
+    success(stays.finished).await;
+}
