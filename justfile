@@ -26,6 +26,10 @@ check:
     cargo clippy --all-targets -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --no-deps --document-private-items
 
+# The same scenarios under Celery's worker and under this one; arguments go to pytest.
+differential *arguments:
+    tests/differential/run {{ arguments }}
+
 # Capture the protocol fixtures anew from Celery itself.
 fixtures *arguments:
     tests/fixtures/run {{ arguments }}

@@ -17,15 +17,11 @@ _short = None
 
 
 def document(backend, task_id, result, state, traceback, request):
-    """The encoded meta; raises what Celery raises."""
+    """The encoded meta; what cannot be encoded raises."""
     if short_way(backend):
         meta = short_meta(backend, result, state, traceback, request)
         meta['task_id'] = task_id
-        try:
-            return _encode(meta)
-        except Exception:
-            # Celery's own words for what cannot be encoded.
-            return backend.encode(meta)
+        return _encode(meta)
     meta = backend._get_result_meta(result=result, state=state, traceback=traceback, request=request)
     meta['task_id'] = task_id
     return backend.encode(meta)

@@ -23,6 +23,9 @@ SIGNALS = (signals.task_success, signals.task_failure, signals.task_retry, signa
 #: Receivers that do not look at results.
 HARMLESS = frozenset({'celery.fixups.django'})
 
+#: Encoding did not work out.
+FAILED = object()
+
 #: `current` is the Execution that runs in this thread.
 running = threading.local()
 
@@ -98,7 +101,13 @@ def intercept(cls, name, app, encode):
         execution = getattr(running, 'current', None)
         if execution is None or task_id != execution.id or not relayed(self, state, request, app):
             return original(self, task_id, result, state, traceback, request=request, **kwargs)
-        stored, result = encode(self, task_id, result, state, traceback, request, encodes)
+        try:
+            stored, result = encode(self, task_id, result, state, traceback, request, encodes)
+        except Exception:
+            stored = FAILED
+        if stored is FAILED:
+            # Celery's own words, and its own traceback, for what cannot be encoded.
+            return original(self, task_id, result, state, traceback, request=request, **kwargs)
         if stored is not None:
             hand_over(execution, stored, state, request)
         return result

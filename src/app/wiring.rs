@@ -156,7 +156,7 @@ impl Booted {
             exchange_type: if is_redis { ExchangeType::Fanout } else { ExchangeType::Topic },
             serializer: self.settings.event.serializer.clone(),
             task_events: self.resolved.truth("task_events").unwrap_or(self.settings.worker.send_task_events),
-            utcoffset: -f64::from(chrono::Local::now().offset().local_minus_utc()) / 3600.0,
+            utcoffset: f64::from(chrono::Local::now().offset().utc_minus_local()) / 3600.0,
         }
     }
 

@@ -75,9 +75,6 @@ impl TaskHeaders {
         for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
             headers.read(key, value)?;
         }
-        if headers.root_id.is_none() {
-            headers.root_id = Some(headers.id.to_string());
-        }
         Ok(headers)
     }
 
@@ -182,13 +179,9 @@ mod tests {
     }
 
     #[test]
-    fn a_minimal_message_has_its_own_id_for_root() {
+    fn a_minimal_message_names_no_root() {
         let headers = read(r#"{"task": "t", "id": "1"}"#).unwrap();
-        assert_eq!((&*headers.task, &*headers.id, headers.root_id.as_deref()), ("t", "1", Some("1")));
-        assert_eq!(
-            headers,
-            TaskHeaders { task: "t".into(), id: "1".into(), root_id: Some("1".into()), ..Default::default() }
-        );
+        assert_eq!(headers, TaskHeaders { task: "t".into(), id: "1".into(), ..Default::default() });
     }
 
     #[test]

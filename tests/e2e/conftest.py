@@ -6,14 +6,10 @@ Celery that runs pytest is the client, and the app's own side of the worker.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import pathlib
-import signal
-import subprocess
 import sys
-import time
 import uuid
 
 import pytest
@@ -22,60 +18,7 @@ TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS / "support"), str(TESTS / "apps")]
 
 from brokers import RabbitMQ, Redis  # noqa: E402
-
-PATIENCE = float(os.environ.get("CELERY_RS_TEST_PATIENCE", "60"))
-
-
-def eventually(fact, message: str = "it never happened", patience: float = PATIENCE):
-    """Waits for a fact: the first truthy value of `fact()`."""
-    deadline = time.monotonic() + patience
-    while not (found := fact()):
-        if time.monotonic() > deadline:
-            raise AssertionError(message)
-        time.sleep(0.02)
-    return found
-
-
-class Worker:
-    """A worker process with its log."""
-
-    def __init__(self, command: list[str], env: dict[str, str], log: pathlib.Path) -> None:
-        self.log = log
-        self.command, self.env = command, env
-        self.start()
-
-    def start(self) -> None:
-        self.process = subprocess.Popen(
-            self.command, env=self.env, cwd=TESTS / "apps", stdout=open(self.log, "ab"), stderr=subprocess.STDOUT, start_new_session=True
-        )
-
-    def text(self) -> str:
-        return self.log.read_text(errors="replace")
-
-    def wait_ready(self) -> "Worker":
-        eventually(lambda: " ready." in self.text() or self.ended(), f"not ready: {self.log}")
-        assert self.process.poll() is None, self.text()
-        return self
-
-    def ended(self) -> bool:
-        return self.process.poll() is not None
-
-    def kill(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            self.process.kill()
-        self.process.wait()
-
-    def terminate(self, patience: float = PATIENCE) -> int:
-        """Warm shutdown; its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(patience)
-
-    def destroy(self) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait()
-
+from workers import PATIENCE, Worker, eventually  # noqa: E402, F401
 
 class Site:
     """A broker, a result backend, and the project as their client sees it."""
@@ -118,7 +61,7 @@ class Site:
         name = f"{kind}{len(self.workers)}@test"
         command = [*program, "-A", "e2e_app", "worker", "-n", name, "-l", "INFO", *(args or ("-c", "2"))]
         log = self.directory / f"worker{len(self.workers)}.log"
-        worker = Worker(command, {**self.env, **(env or {})}, log)
+        worker = Worker(command, {**self.env, **(env or {})}, log, TESTS / "apps")
         self.workers.append(worker)
         if ready:
             worker.wait_ready()

@@ -67,10 +67,13 @@ class Server:
 class Redis(Server):
     """redis-server without persistence."""
 
+    def __init__(self, databases: int = 16) -> None:
+        super().__init__()
+        self.databases = databases
+
     def start(self) -> None:
-        self.spawn(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
-        )
+        options = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "databases": self.databases}
+        self.spawn(["redis-server", *(part for name, value in options.items() for part in (f"--{name}", str(value)))])
 
     def flush(self) -> None:
         """Empties all databases."""

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info as log_info};
 
 use crate::{
-    pool::Accepted,
+    pool::{Accepted, Run},
     serialization::Value,
     task::Runner,
     worker::{
@@ -46,15 +46,29 @@ impl Drop for EndReport<'_> {
     }
 }
 
-/// Executes a request and settles its message.
-pub async fn execute(request: Request, services: Arc<Services>, signals: mpsc::Receiver<Signal>) {
+/// Takes the request's place in the queue of its pool at once; the future executes it and settles its message.
+///
+/// Requests for Python begin in the order in which this is called, which is the order of their messages.
+pub fn execute(
+    request: Request,
+    services: Arc<Services>,
+    signals: mpsc::Receiver<Signal>,
+) -> impl Future<Output = ()> + Send {
+    let run = match (&request.definition.runner, &services.pool) {
+        (Runner::Python, Some(pool)) => Some(pool.submit(request.job(), request.limits(services.options.limits))),
+        _ => None,
+    };
+    follow(request, run, services, signals)
+}
+
+async fn follow(request: Request, run: Option<Run>, services: Arc<Services>, signals: mpsc::Receiver<Signal>) {
     let _report = EndReport(&services, request.number);
     match &request.definition.runner {
         Runner::Native(handler) => {
             let handler = handler.clone();
             native::execute(request, handler, &services, signals).await;
         }
-        Runner::Python => python::execute(request, &services, signals).await,
+        Runner::Python => python::follow(request, run, &services, signals).await,
     }
 }
 

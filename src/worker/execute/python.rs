@@ -18,11 +18,14 @@ use crate::{
     },
 };
 
-/// Executes a request on a Python seat and settles its message.
-pub(super) async fn execute(mut request: Request, services: &Services, mut signals: mpsc::Receiver<Signal>) {
-    let Some(pool) = &services.pool else { return request.leave() };
-    let limits = request.limits(services.options.limits);
-    let mut run = pool.submit(request.job(), limits);
+/// Follows a request that was submitted to the Python seats, and settles its message.
+pub(super) async fn follow(
+    mut request: Request,
+    run: Option<Run>,
+    services: &Services,
+    mut signals: mpsc::Receiver<Signal>,
+) {
+    let (Some(pool), Some(mut run)) = (&services.pool, run) else { return request.leave() };
     let (mut cancelled, mut revoked) = (false, false);
     let accepted = loop {
         tokio::select! {

@@ -1,0 +1,200 @@
+"""What happened in a scenario, as plain data in which nothing is left that is different on every run."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+
+import pytest
+
+UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+#: In texts: what to look for, and what stands for it.
+VOLATILE = [
+    (re.compile(r"\bin \d+(\.\d+)?(e-\d+)?s\b"), "in <seconds>s"),
+    (re.compile(r"0x[0-9a-f]{6,}"), "<address>"),
+    (re.compile(r"\bgen\d+@[\w.-]+"), "<origin>"),
+    (re.compile(r"\bpid[:=] ?\d+"), "pid:<pid>"),
+    (re.compile(r"\bJob: \d+"), "Job: <number>"),
+    (re.compile(r"ForkPoolWorker-\d+"), "ForkPoolWorker-<n>"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d[.,]\d+"), "<time with fraction>"),
+    (re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d"), "<time>"),
+    (re.compile(r"datetime\.datetime\(\d{4}(, \d+)+"), "datetime.datetime(<time>"),
+]
+#: A frame of a traceback that is in our Python package, with its source line.
+OWN_FRAME = re.compile(r' *File "celery_rs/[^\n]*\n(?:    [^\n]*\n)*?(?=  File|\S)')
+#: How the ids of fences begin, and what the log says of them.
+FENCE_ID = "fence-"
+FENCE = re.compile(r"\bfence\[fence-")
+#: Fields of events that are different on every run; only their type is compared.
+VOLATILE_FIELDS = ("timestamp", "local_received", "clock", "pid", "runtime")
+#: One line in the log of a worker: time, level, process.
+LINE = re.compile(r"^\[[\d-]+ [\d:,]+: (\w+)/([^\]]+)\] (.*)$", re.DOTALL)
+
+
+class Names:
+    """Gives each id a name, by the order in which they are met."""
+
+    def __init__(self, run) -> None:
+        self.run = run
+        self.known: dict[str, str] = {}
+
+    def text(self, text: str) -> str:
+        side = self.run.side
+        text = UUID.sub(lambda found: self.name(found.group()), text)
+        text = text.replace(side.queue, "<queue>").replace(side.node, "<node>").replace(str(side.directory), "<directory>")
+        # Between Celery's tracer and its backend there is one function of ours.
+        text = OWN_FRAME.sub("", text)
+        for pattern, stands in VOLATILE:
+            text = pattern.sub(stands, text)
+        return text
+
+    def name(self, id: str) -> str:
+        return self.known.setdefault(id, f"<id {len(self.known) + 1}>")
+
+    def data(self, value):
+        """The same in all texts of plain data."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {self.text(str(key)): self.data(item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.data(item) for item in value]
+        return value
+
+
+class Ledger:
+    """`fields` by name: what is compared."""
+
+    def __init__(self, fields: dict) -> None:
+        self.fields = fields
+
+    @classmethod
+    def of(cls, run) -> "Ledger":
+        names = Names(run)
+        for id in run.ids:
+            names.name(id)
+        # The order matters: it gives the names.
+        events = [event_fields(names, event) for event in run.events()]
+        records = [names.data(record) for record in run.records() if not of_a_fence(record)]
+        lines = [names.data(line) for line in log_lines(run.log()) if not FENCE.search(line[2])]
+        return cls({
+            "events": by_task([event for event in events if event["type"] in OF_MAIN]),
+            "events.custom": [event for event in events if event["type"] not in OF_MAIN],
+            "child": [record for record in records if record["where"] == "child"],
+            "main": [record for record in records if record["where"] == "main"],
+            "log.main": [line for line in lines if line[1] == "MainProcess"],
+            "log.child": [line for line in lines if line[1] != "MainProcess"],
+            "documents": documents(run, names),
+            "queues": run.queues(),
+        })
+
+    def __getitem__(self, field: str):
+        return self.fields[field]
+
+    def types(self) -> list[str]:
+        """Types of the events, without their `task-`."""
+        return [event["type"].removeprefix("task-") for events in self["events"].values() for event in events]
+
+    def last_event(self, number: int = 1) -> dict:
+        """Of the task that was sent as number ..."""
+        return self["events"][f"<id {number}>"][-1]
+
+    def did(self) -> list[str]:
+        """What children wrote."""
+        return [record["what"] for record in self["child"]]
+
+    def states(self) -> list[str]:
+        """Of the stored documents, by the names of the tasks."""
+        return [document["status"] for document in self["documents"].values() if "status" in document]
+
+    def result(self, number: int = 1):
+        """Of the task that was sent as number ..."""
+        return self["documents"][f"celery-task-meta-<id {number}>"]["result"]
+
+    def must_equal(self, ours: "Ledger", differs: dict[str, str], may_differ: dict[str, str]) -> None:
+        found = {name: difference(theirs, ours[name]) for name, theirs in self.fields.items()}
+        unexpected = [f"-- {name}\n{text}" for name, text in found.items() if text and name not in {**differs, **may_differ}]
+        healed = [f"{name} does not differ any more" for name in differs if not found[name]]
+        if unexpected or healed:
+            pytest.fail("\n".join(["(- Celery, + ours)", *unexpected, *healed]), pytrace=False)
+
+
+OF_MAIN = {
+    f"task-{end}"
+    for end in ("received", "started", "succeeded", "failed", "retried", "revoked", "rejected", "cancelled", "sent")
+}
+
+
+def difference(theirs, ours) -> str:
+    """For humans; empty if there is none."""
+    theirs, ours = (shown(value) for value in (theirs, ours))
+    lines = [line[:300] for line in difflib.unified_diff(theirs, ours, lineterm="", n=2)][2:]
+    return "\n".join(lines[:80] + [f"... {len(lines) - 80} more lines"] * (len(lines) > 80))
+
+
+def shown(value) -> list[str]:
+    """Texts of several lines, like tracebacks, as several lines."""
+    text = json.dumps(value, indent=1, ensure_ascii=False, default=repr)
+    return text.replace("\\n", "\n    ").splitlines()
+
+
+def by_task(events: list[dict]) -> dict[str, list[dict]]:
+    """A worker receives the next task while one runs: there is no order among tasks."""
+    found: dict[str, list[dict]] = {}
+    for event in events:
+        found.setdefault(event["uuid"], []).append(event)
+    return dict(sorted(found.items()))
+
+
+def of_a_fence(record: dict) -> bool:
+    """Signals that main sends about requests name these by their ids, which begin like no other."""
+    return record.get("sender") == "fence" or str(record.get("fields", {}).get("request", "")).startswith(FENCE_ID)
+
+
+def event_fields(names: Names, event: dict) -> dict:
+    return {
+        key: type(value).__name__ if key in VOLATILE_FIELDS else names.data(value)
+        for key, value in sorted(event.items())
+    }
+
+
+def log_lines(text: str) -> list[list[str]]:
+    """Level, process and text; lines that are not logged belong to what stands before."""
+    lines: list[list[str]] = []
+    for line in text.splitlines():
+        if found := LINE.match(line):
+            lines.append([found[1], re.sub(r"ForkPoolWorker-\d+", "ForkPoolWorker", found[2]), found[3]])
+        elif lines:
+            lines[-1][2] += f"\n{line}"
+    return lines
+
+
+def documents(run, names: Names) -> dict:
+    """Everything in the backend's database, each with whether it expires."""
+    database = run.side.backend_db
+    if database is None:
+        return {}
+    found = {}
+    for key in database.keys():
+        kind = database.type(key)
+        value = {
+            b"string": lambda: readable(database.get(key)),
+            b"zset": lambda: [readable(member) for member in database.zrange(key, 0, -1)],
+            b"hash": lambda: {field.decode(): readable(item) for field, item in database.hgetall(key).items()},
+            b"list": lambda: [readable(item) for item in database.lrange(key, 0, -1)],
+            b"set": lambda: sorted(map(repr, database.smembers(key))),
+        }[kind]()
+        if isinstance(value, dict):
+            value["(expires)"] = database.ttl(key) > 0
+        found[key.decode()] = value
+    ordered = sorted(found.items(), key=lambda item: names.text(item[0]))
+    database.flushdb()
+    return names.data(dict(ordered))
+
+
+def readable(value: bytes):
+    try:
+        return json.loads(value)
+    except ValueError:
+        return repr(value)

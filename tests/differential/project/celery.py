@@ -1,0 +1,19 @@
+"""The app, as the environment wants it: `DIFF_BROKER`, `DIFF_BACKEND`, `DIFF_QUEUE`, and settings as JSON in `DIFF_CONF`."""
+
+import json
+import os
+
+from celery import Celery
+
+app = Celery("project", broker=os.environ["DIFF_BROKER"], backend=os.environ.get("DIFF_BACKEND") or None)
+app.conf.update(
+    task_default_queue=os.environ["DIFF_QUEUE"],
+    accept_content=["json", "msgpack", "yaml", "pickle"],
+    result_accept_content=["json", "msgpack", "yaml", "pickle"],
+    broker_connection_retry_on_startup=True,
+    **json.loads(os.environ.get("DIFF_CONF") or "{}"),
+)
+modules = ["basics", "classes", "failures", "flow", "limits", "requests"]
+app.conf.include = [f"project.{name}" for name in modules]
+if os.environ.get("DIFF_RECEIVERS"):
+    app.conf.include.append("project.receivers")

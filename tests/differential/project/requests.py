@@ -1,0 +1,36 @@
+"""Tasks that tell what they see of their request."""
+
+import os
+
+from billiard import current_process
+
+from celery import current_task
+from project.celery import app
+
+#: Attributes that are objects of this process.
+OBJECTS = {"_children", "_protected"}
+
+
+@app.task(name="request", bind=True)
+def request(self, *args, **kwargs):
+    seen = {key: value for key, value in vars(self.request).items() if key not in OBJECTS}
+    return {key: repr(value) for key, value in sorted(seen.items())}
+
+
+@app.task(name="context", bind=True)
+def context(self):
+    found = current_process()
+    return {
+        "current": current_task.name,
+        "name": found.name.rpartition("-")[0],
+        "index": found.index,
+        "daemon": found.daemon,
+        "initargs": type(found).__mro__[1].__name__,
+        "called_directly": self.request.called_directly,
+        "is_eager": self.request.is_eager,
+        "same_pid": found.pid == os.getpid(),
+        "properties": sorted(self.request.properties),
+        "as_execution_options": repr(self.request.as_execution_options()),
+        "worker_task": app.current_worker_task.name,
+        "depth": len(self.request_stack),
+    }

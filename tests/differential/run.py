@@ -1,0 +1,174 @@
+"""A scenario while it runs: what it may do, and how to know that it is over."""
+
+from __future__ import annotations
+
+import base64
+import json
+import uuid
+
+from celery import chain, chord, group
+from ledger import FENCE_ID, Ledger
+from workers import PATIENCE, eventually
+
+
+class Run:
+    """Given to a scenario. Ids of what it sends are known to the ledger in this order."""
+
+    def __init__(self, side) -> None:
+        self.side, self.app = side, side.app
+        self.ids: list[str] = []
+        self.first_event = len(side.events)
+        self.ledger_start, self.log_start = side.ledger.stat().st_size, side.log.stat().st_size
+
+    # -- sending
+
+    def new_id(self) -> str:
+        self.ids.append(id := str(uuid.uuid4()))
+        return id
+
+    def sig(self, name: str, *args, **options):
+        return self.app.signature(name, args=args, **options)
+
+    def chain(self, *signatures):
+        return chain(*signatures, app=self.app)
+
+    def group(self, *signatures):
+        return group(signatures, app=self.app)
+
+    def chord(self, header, body):
+        return chord(header, body, app=self.app)
+
+    def send(self, name: str, *args, kwargs: dict | None = None, **options) -> str:
+        """By name, as a client that does not know the task; its id."""
+        id = options.pop("task_id", None) or str(uuid.uuid4())
+        self.ids.append(id)
+        self.app.send_task(name, args=args, kwargs=kwargs or {}, task_id=id, **options)
+        return id
+
+    def apply(self, signature, **options):
+        """A signature or a workflow; its result."""
+        result = signature.apply_async(**options)
+        self.know(result)
+        return result
+
+    def know(self, result) -> None:
+        """Its parents', its children's and its own ids."""
+        if result.parent is not None:
+            self.know(result.parent)
+        for part in getattr(result, "results", None) or ():
+            self.know(part)
+        self.ids.append(result.id)
+
+    def publish(self, body, headers: dict | None = None, properties: dict | None = None, **options) -> None:
+        """A message made by hand. `options`: `content_type`, `content_encoding`."""
+        with self.app.producer_pool.acquire(block=True) as producer:
+            producer.publish(
+                body, headers=headers or {}, routing_key=self.side.queue, exchange="", retry=True,
+                declare=[self.app.amqp.queues[self.side.queue]], **{**(properties or {}), **options},
+            )
+
+    def push(self, envelope: dict | str | bytes) -> None:
+        """What stands in the Redis list, as it is."""
+        text = envelope if isinstance(envelope, (str, bytes)) else json.dumps(envelope)
+        self.side.broker_db.lpush(self.side.queue, text)
+
+    def envelope(self, body: bytes, headers: dict, **changes) -> dict:
+        """As kombu pushes it."""
+        return {
+            "body": base64.b64encode(body).decode(),
+            "content-type": "application/json",
+            "content-encoding": "utf-8",
+            "headers": headers,
+            "properties": {
+                "body_encoding": "base64",
+                "delivery_mode": 2,
+                "delivery_tag": str(uuid.uuid4()),
+                "delivery_info": {"exchange": "", "routing_key": self.side.queue},
+                "priority": 0,
+            },
+            **changes,
+        }
+
+    # -- facts
+
+    def wait_event(self, type: str, id: str | None = None, count: int = 1) -> None:
+        def seen() -> bool:
+            found = [event for event in self.all_events() if event["type"] == type and id in (None, event.get("uuid"))]
+            return len(found) >= count
+
+        eventually(seen, f"no {type} of {id} from {self.side.kind}")
+
+    def wait_record(self, what: str, count: int = 1) -> None:
+        eventually(
+            lambda: sum(record["what"] == what for record in self.records()) >= count,
+            f"no {what} in the ledger of {self.side.kind}",
+        )
+
+    def wait_log(self, text: str, count: int = 1) -> None:
+        eventually(lambda: self.log().count(text) >= count, f"no {text!r} in the log of {self.side.kind}")
+
+    def control(self, command: str, **arguments):
+        """A remote command to this side's worker; its reply."""
+        replies = eventually(
+            lambda: self.app.control.broadcast(
+                command, arguments=arguments, destination=[self.side.node], reply=True, timeout=PATIENCE, limit=1
+            )
+        )
+        return replies[0][self.side.node]
+
+    # -- what there is to see
+
+    def all_events(self) -> list[dict]:
+        return self.side.events[self.first_event :]
+
+    def events(self) -> list[dict]:
+        """Without those of the fences and of the worker itself."""
+        return [
+            event for event in self.all_events()
+            if event["type"].startswith("task-") and not event.get("uuid", "").startswith(FENCE_ID)
+        ]
+
+    def records(self) -> list[dict]:
+        with open(self.side.ledger, "rb") as file:
+            file.seek(self.ledger_start)
+            return [json.loads(line) for line in file.read().splitlines()]
+
+    def log(self) -> str:
+        with open(self.side.log, "rb") as file:
+            file.seek(self.log_start)
+            return file.read().decode(errors="replace")
+
+    # -- the end
+
+    def settle(self) -> None:
+        """Until a task that is sent now ends and nothing else has happened meanwhile, and the broker has nothing left."""
+        eventually(self.quiet, f"{self.side.kind} does not come to rest: {self.log()[-3000:]}", PATIENCE)
+
+    def quiet(self) -> bool:
+        before = len(self.events())
+        if not self.empty():
+            return False
+        fence = self.side.send_fence()
+        eventually(lambda: self.side.ended(fence), f"{self.side.kind} does not run the fence: {self.log()[-3000:]}")
+        return len(self.events()) == before and self.empty()
+
+    def empty(self) -> bool:
+        return not any(self.queues().values())
+
+    def queues(self) -> dict[str, int]:
+        """Messages by the place where they are."""
+        database = self.side.broker_db
+        if database is None:
+            with self.app.connection_for_write() as connection:
+                queue = connection.default_channel.queue_declare(self.side.queue, passive=True)
+                return {"queue": queue.message_count}
+        steps = [f"{self.side.queue}\x06\x16{step}" for step in (3, 6, 9)]
+        return {
+            "queue": database.llen(self.side.queue),
+            **{f"queue, priority {step[-1]}": database.llen(step) for step in steps},
+            "unacked": database.hlen("unacked"),
+            "unacked_index": database.zcard("unacked_index"),
+        }
+
+    def ledger(self) -> Ledger:
+        return Ledger.of(self)
