@@ -143,6 +143,34 @@ async fn short_tasks_do_not_wait_behind_a_long_one() {
     assert_eq!(result(long).await, "'over'");
 }
 
+/// A child that runs short tasks writes about several of them at once. Its death takes nothing of that along: what ended has
+/// ended, what was running is lost, what had not begun runs elsewhere, and nothing runs twice.
+#[tokio::test]
+async fn a_death_takes_only_the_running_task_along() {
+    const TASKS: usize = 60;
+    let mut bench = bench().await;
+    let path = bench.file("signed");
+    let sign = |text: usize, dies: bool| format!("[{path:?}, \"{text}\", {dies}]");
+    for text in 0..20 {
+        let run = bench.submit("proj.sign", &sign(text, false), NO_LIMITS);
+        report(run).await;
+    }
+    let dies = |n: usize| n % 20 == 13;
+    let runs: Vec<Run> = (0..TASKS).map(|n| bench.submit("proj.sign", &sign(100 + n, dies(n)), NO_LIMITS)).collect();
+    for (n, run) in runs.into_iter().enumerate() {
+        match run.finished.await.unwrap() {
+            Finished::Reported(report) => assert!(!dies(n) && matches!(report.ended, Ended::Success { .. }), "{n}"),
+            Finished::WorkerLost { exit } => assert!(dies(n) && exit == "exitcode 7", "{n}: {exit}"),
+            other => panic!("{n}: {other:?}"),
+        }
+    }
+    let mut signed: Vec<usize> =
+        std::fs::read_to_string(&path).unwrap().lines().filter_map(|line| line.parse().ok()).collect();
+    signed.sort_unstable();
+    let expected: Vec<usize> = (0..20).chain(100..100 + TASKS).collect();
+    assert_eq!(signed, expected);
+}
+
 #[tokio::test]
 async fn a_soft_limit_is_an_exception_in_the_task() {
     let mut bench = bench().await;

@@ -35,17 +35,17 @@ EX_OK, EX_FAILURE = 0, 1
 class PoolProcess(ForkProcess):
     """What `billiard.current_process()` is in a prefork child."""
 
-    def __init__(self, plan, index, serial, descriptor):
+    def __init__(self, plan, index, serial, descriptors):
         super().__init__()
         self.name = f'ForkPoolWorker-{serial}'
         self._identity = (serial,)
         self.daemon = True
         self.index = index
         self.plan = plan
-        self.descriptor = descriptor
+        self.descriptors = descriptors
 
     def run(self):
-        prefork(Child(self.descriptor), self.plan)
+        prefork(Child(*self.descriptors), self.plan)
 
     def _bootstrap(self):
         """As billiard's, in fewer pages: the zygote has given away its stdin, and Python renews logging's locks itself.
@@ -99,15 +99,15 @@ def close_stdin():
         pass
 
 
-def serve(plan, index, serial, descriptor):
+def serve(plan, index, serial, descriptors):
     """Never returns: the process ends here."""
     gc.enable()
     code = EX_FAILURE
     try:
         if plan.pool == 'prefork':
-            PoolProcess(plan, index, serial, descriptor)._bootstrap()
+            PoolProcess(plan, index, serial, descriptors)._bootstrap()
         else:
-            code = main_process(Child(descriptor), plan)
+            code = main_process(Child(*descriptors), plan)
     finally:
         os._exit(code)
 

@@ -173,15 +173,16 @@ def serve(bridge, plan):
             return 1
         if request is None:
             return 0
-        index, serial, descriptor = request
+        index, serial, *descriptors = request
         signals.worker_before_create_process.send(sender=plan)
         for stream in (sys.stdout, sys.stderr):
             child.flush(stream)
         pid = os.fork()
         if pid == 0:
             become_child(bridge)
-            child.serve(plan, index, serial, descriptor)
-        os.close(descriptor)
+            child.serve(plan, index, serial, descriptors)
+        for descriptor in descriptors:
+            os.close(descriptor)
         bridge.forked(index, pid)
 
 

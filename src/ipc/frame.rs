@@ -184,10 +184,11 @@ pub enum FromChild {
     Failed(String),
 }
 
-/// Parent → zygote. A `Fork` carries the child's end of a socket pair along with it.
+/// Parent → zygote. A `Fork` carries the child's end of a socket pair along with it, and the file of its
+/// [backlog](crate::ipc::backlog).
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ToZygote {
-    /// Fork a child that serves the passed descriptor.
+    /// Fork a child that serves the passed socket.
     Fork {
         /// Place in the pool, from 0; reused by replacements (`billiard.current_process().index`).
         index: u32,

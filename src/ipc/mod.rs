@@ -3,6 +3,7 @@
 //! Bytes and framing only. Who forks, and what a frame makes happen, is upstairs in
 //! [`pool::prefork`](crate::pool) and `python`.
 
+pub mod backlog;
 pub mod codec;
 mod error;
 mod frame;

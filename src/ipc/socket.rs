@@ -1,7 +1,7 @@
 //! Socket pairs between the processes, and the passing of descriptors over them.
 //!
 //! The zygote finds its socket on descriptor 0 (see [`from_stdin`]): nothing has to be inherited by number, so every other
-//! descriptor of the parent stays close-on-exec. A child's socket reaches the zygote with the `Fork` frame that asks for it.
+//! descriptor of the parent stays close-on-exec. A child's socket and backlog reach the zygote with the `Fork` frame that asks for it.
 //! The parent's side is tokio's and never blocks; [`Channel`] is the blocking side of zygote and child.
 
 use std::collections::VecDeque;
@@ -22,6 +22,9 @@ use tokio::io::Interest;
 use crate::ipc::IpcError;
 use crate::ipc::codec::{Decoder, encode};
 
+/// So many descriptors can go with one frame: a socket and a backlog.
+pub const MOST_DESCRIPTORS: usize = 2;
+
 const READ_SIZE: usize = 64 * 1024;
 
 /// Two connected ends, both close-on-exec.
@@ -37,13 +40,13 @@ pub fn from_stdin() -> Result<UnixStream, IpcError> {
     Ok(UnixStream::from(socket))
 }
 
-/// Writes all of `bytes`, the first of them together with `descriptor`. For the parent.
-pub async fn send_with_descriptor(
+/// Writes all of `bytes`, the first of them together with up to [`MOST_DESCRIPTORS`] descriptors. For the parent.
+pub async fn send_with_descriptors(
     socket: &tokio::net::UnixStream,
     bytes: &[u8],
-    descriptor: BorrowedFd<'_>,
+    descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), IpcError> {
-    let send = || send_message(socket.as_fd(), bytes, descriptor);
+    let send = || send_message(socket.as_fd(), bytes, descriptors);
     let mut written = socket.async_io(Interest::WRITABLE, send).await?;
     while written < bytes.len() {
         socket.writable().await?;
@@ -56,11 +59,12 @@ pub async fn send_with_descriptor(
     Ok(())
 }
 
-fn send_message(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
-    let descriptors = [descriptor];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+fn send_message(socket: BorrowedFd<'_>, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    control.push(SendAncillaryMessage::ScmRights(&descriptors));
+    if !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "too many descriptors for one frame"));
+    }
     Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?)
 }
 
@@ -102,11 +106,15 @@ impl Channel {
         Ok(())
     }
 
-    /// Writes one frame together with a descriptor.
-    pub fn send_with_descriptor(&mut self, frame: &impl Serialize, descriptor: BorrowedFd<'_>) -> Result<(), IpcError> {
+    /// Writes one frame together with up to [`MOST_DESCRIPTORS`] descriptors.
+    pub fn send_with_descriptors(
+        &mut self,
+        frame: &impl Serialize,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), IpcError> {
         self.flush()?;
         self.queue(frame)?;
-        let written = send_message(self.stream.as_fd(), &self.outgoing, descriptor)?;
+        let written = send_message(self.stream.as_fd(), &self.outgoing, descriptors)?;
         self.outgoing.drain(..written);
         self.flush()
     }
@@ -172,7 +180,7 @@ mod tests {
         let (parent, zygote) = pair().unwrap();
         let (mut parent, mut zygote) = (Channel::new(parent), Channel::new(zygote));
         let (mut ours, theirs) = pair().unwrap();
-        parent.send_with_descriptor(&ToZygote::Fork { index: 0, serial: 1 }, theirs.as_fd()).unwrap();
+        parent.send_with_descriptors(&ToZygote::Fork { index: 0, serial: 1 }, &[theirs.as_fd()]).unwrap();
         drop(theirs);
         assert!(matches!(zygote.receive().unwrap(), ToZygote::Fork { index: 0, serial: 1 }));
         let mut passed = UnixStream::from(zygote.descriptor().unwrap());
@@ -193,8 +201,9 @@ mod tests {
         let (_ours, theirs) = pair().unwrap();
         let mut bytes = Vec::new();
         encode(&ToZygote::Fork { index: 3, serial: 4 }, &mut bytes).unwrap();
-        send_with_descriptor(&parent, &bytes, theirs.as_fd()).await.unwrap();
+        send_with_descriptors(&parent, &bytes, &[theirs.as_fd(), theirs.as_fd()]).await.unwrap();
         assert!(matches!(zygote.receive().unwrap(), ToZygote::Fork { index: 3, serial: 4 }));
+        assert!(zygote.descriptor().is_some());
         assert!(zygote.descriptor().is_some());
     }
 

@@ -16,11 +16,12 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::ipc::{FromChild, IpcError, Job};
+use crate::python::backlog::Backlog;
 use crate::python::inbox::{Inbox, Taken};
 use crate::python::outcome::{EndedTuple, StoredTuple, report};
 use crate::python::zygote::refuse;
 
-/// The socket to the parent. Its descriptor is the child's own from now on.
+/// The socket to the parent, and the backlog. Their descriptors are the child's own from now on.
 #[pyclass(frozen, module = "celery_rs._bridge")]
 pub(super) struct Child {
     inbox: Arc<Inbox>,
@@ -28,12 +29,12 @@ pub(super) struct Child {
 
 #[pymethods]
 impl Child {
-    /// Takes over `descriptor` and starts reading from it.
+    /// Takes over both descriptors and starts reading from the socket.
     #[new]
-    fn new(descriptor: i32) -> PyResult<Self> {
-        // SAFETY: the descriptor came with the fork request, and the zygote's Python gives it to this object only.
-        let socket = UnixStream::from(unsafe { OwnedFd::from_raw_fd(descriptor) });
-        Ok(Self { inbox: Inbox::open(socket)? })
+    fn new(socket: i32, backlog: i32) -> PyResult<Self> {
+        // SAFETY: the descriptors came with the fork request, and the zygote's Python gives them to this object only.
+        let (socket, backlog) = unsafe { (OwnedFd::from_raw_fd(socket), OwnedFd::from_raw_fd(backlog)) };
+        Ok(Self { inbox: Inbox::open(UnixStream::from(socket), Backlog::open(backlog)?)? })
     }
 
     /// Outlives the zygote: undoes the `PR_SET_PDEATHSIG` of Celery's initializer. The reader sees to the parent's death.
@@ -52,7 +53,7 @@ impl Child {
     }
 
     /// The next job as a tuple, already reported as accepted; None when there will be none any more. Reports that were
-    /// kept back go out with the same write.
+    /// kept back go out with the same write, or stay in the backlog while more short jobs wait.
     fn next_job<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         loop {
             match self.inbox.take() {
@@ -69,7 +70,7 @@ impl Child {
         }
     }
 
-    /// Keeps the report of a job for the next write, which follows at once from `next_job`.
+    /// Keeps the report of a job for the next write, which follows from `next_job`.
     #[pyo3(signature = (number, ended, runtime, stored, rss_kib))]
     fn done(
         &self,
@@ -108,7 +109,8 @@ impl Child {
 
 impl Child {
     fn accept<'py>(&self, py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTuple>> {
-        self.send(&FromChild::Accepted { number: job.number, at: now() })?;
+        self.inbox.queue(&FromChild::Accepted { number: job.number, at: now() }).map_err(lost)?;
+        self.inbox.flush_unless_more_follows().map_err(lost)?;
         tuple(py, job)
     }
 

@@ -1,7 +1,7 @@
 //! What the parent has sent a child, and the thread that reads it while a task holds the GIL.
 //!
-//! The reader never touches Python. It hands jobs over, gives back those that have not begun, and ends the process when
-//! the parent is gone.
+//! The reader never touches Python. It hands jobs over, gives back those that have not begun, writes what the main thread
+//! has held back for too long, and ends the process when the parent is gone.
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
@@ -10,7 +10,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
@@ -19,8 +21,16 @@ use serde::Serialize;
 
 use crate::ipc::codec::{Decoder, encode};
 use crate::ipc::{FromChild, IpcError, Job, ToChild};
+use crate::python::backlog::Backlog;
 
 const READER_STACK: usize = 256 * 1024;
+
+/// How long the frames of short jobs wait for those of the next ones. Their messages are acknowledged only when the parent
+/// knows that they have begun, and until then keep others out of the prefetch window.
+const HELD_BACK: Duration = Duration::from_micros(200);
+
+/// After so many milliseconds the reader writes what a job holds back that turned out long.
+const PATIENCE: u8 = 2;
 
 /// What [`Inbox::take`] found.
 pub(super) enum Taken {
@@ -53,19 +63,23 @@ struct State {
     waiting: usize,
 }
 
+/// What is to be written, and where to.
 struct Outgoing {
     socket: UnixStream,
-    buffer: Vec<u8>,
+    backlog: Backlog,
+    /// When the oldest frame in the backlog was put there; none if there is none.
+    since: Option<Instant>,
+    frame: Vec<u8>,
 }
 
 impl Inbox {
     /// Starts reading. To be called from the main thread.
-    pub(super) fn open(socket: UnixStream) -> io::Result<Arc<Self>> {
+    pub(super) fn open(socket: UnixStream, backlog: Backlog) -> io::Result<Arc<Self>> {
         let reading = socket.try_clone()?;
         let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_SEMAPHORE;
         let inbox = Arc::new(Self {
             state: Mutex::default(),
-            outgoing: Mutex::new(Outgoing { socket, buffer: Vec::new() }),
+            outgoing: Mutex::new(Outgoing { socket, backlog, since: None, frame: Vec::new() }),
             wakeup: EventFd::from_flags(flags)?,
             running: AtomicU64::new(0),
             soft_limited: AtomicU64::new(0),
@@ -127,9 +141,9 @@ impl Inbox {
         }
     }
 
-    /// Keeps a frame until the next [`flush`](Self::flush).
+    /// Keeps a frame until the next [`flush`](Self::flush), in the backlog if it fits.
     pub(super) fn queue(&self, frame: &impl Serialize) -> Result<(), IpcError> {
-        encode(frame, &mut self.outgoing().buffer)
+        self.outgoing().queue(frame)
     }
 
     /// Writes what is queued, in one system call unless the socket is full.
@@ -137,9 +151,21 @@ impl Inbox {
         self.outgoing().flush()
     }
 
+    /// The same, unless there are more jobs, whose frames can go with the same write: jobs are sent ahead to a child only
+    /// if they are short. If one is not, the reader writes.
+    pub(super) fn flush_unless_more_follows(&self) -> Result<(), IpcError> {
+        if self.state().jobs.is_empty() || self.outgoing().is_overdue(HELD_BACK) { self.flush() } else { Ok(()) }
+    }
+
     fn read(&self, mut socket: UnixStream) {
         let mut decoder = Decoder::new();
         loop {
+            if self.is_quiet_for(&socket, PATIENCE.into()) {
+                if self.flush().is_err() {
+                    orphaned();
+                }
+                continue;
+            }
             match decoder.read_from(&mut socket) {
                 Ok(0) => orphaned(),
                 Ok(_) => {}
@@ -150,6 +176,16 @@ impl Inbox {
                 orphaned();
             }
         }
+    }
+
+    /// Whether frames may be held back and nothing has come for so long. Frames are held back only while there are jobs,
+    /// and only the caller adds jobs: when there are neither now, there will be none until it has read.
+    fn is_quiet_for(&self, socket: &UnixStream, patience: PollTimeout) -> bool {
+        if self.state().jobs.is_empty() && self.outgoing().since.is_none() {
+            return false;
+        }
+        let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
+        poll(&mut polled, patience) == Ok(0)
     }
 
     /// All frames of one read, under one lock.
@@ -209,10 +245,29 @@ impl Outgoing {
         Ok(self.socket.write_all(&bytes)?)
     }
 
+    fn queue(&mut self, frame: &impl Serialize) -> Result<(), IpcError> {
+        self.frame.clear();
+        encode(frame, &mut self.frame)?;
+        if !self.backlog.push(&self.frame) {
+            self.flush()?;
+            if !self.backlog.push(&self.frame) {
+                self.socket.write_all(&self.frame)?;
+                self.frame = Vec::new();
+                return Ok(());
+            }
+        }
+        self.since.get_or_insert_with(Instant::now);
+        Ok(())
+    }
+
+    fn is_overdue(&self, most: Duration) -> bool {
+        self.since.is_some_and(|since| since.elapsed() >= most)
+    }
+
     fn flush(&mut self) -> Result<(), IpcError> {
-        if !self.buffer.is_empty() {
-            self.socket.write_all(&self.buffer)?;
-            self.buffer.clear();
+        if self.since.take().is_some() {
+            self.socket.write_all(self.backlog.frames())?;
+            self.backlog.clear();
         }
         Ok(())
     }

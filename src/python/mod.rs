@@ -4,6 +4,7 @@
 //! Python sources in `python/celery_rs`, which are part of the binary; this room gives them an interpreter and the
 //! frames of [`ipc`](crate::ipc). It knows no broker and no result backend.
 
+mod backlog;
 mod child;
 mod environment;
 mod error;

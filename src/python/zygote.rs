@@ -91,8 +91,8 @@ impl Zygote {
         Ok(())
     }
 
-    /// Waits for the next request: `(index, serial, descriptor)` to fork, None to leave.
-    fn next(&self, py: Python<'_>) -> PyResult<Option<(u32, u32, i32)>> {
+    /// Waits for the next request: `(index, serial, socket, backlog)` to fork, None to leave.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<(u32, u32, i32, i32)>> {
         loop {
             py.check_signals()?;
             let mut state = self.state.lock().map_err(poisoned)?;
@@ -163,10 +163,11 @@ impl State {
         channel.buffered()
     }
 
-    fn fork_request(&mut self, index: u32, serial: u32) -> PyResult<(u32, u32, i32)> {
-        let descriptor = self.channel.as_mut().and_then(Channel::descriptor);
-        let descriptor = descriptor.ok_or_else(|| refuse("a fork request came without a socket"))?;
-        Ok((index, serial, descriptor.into_raw_fd()))
+    fn fork_request(&mut self, index: u32, serial: u32) -> PyResult<(u32, u32, i32, i32)> {
+        let mut descriptor = || self.channel.as_mut().and_then(Channel::descriptor);
+        let passed = descriptor().zip(descriptor());
+        let (socket, backlog) = passed.ok_or_else(|| refuse("a fork request came without its descriptors"))?;
+        Ok((index, serial, socket.into_raw_fd(), backlog.into_raw_fd()))
     }
 
     /// Asks for each child of ours by its number: the app may have processes of its own.

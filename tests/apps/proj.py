@@ -76,6 +76,15 @@ def leave(code):
 
 
 @app.task
+def sign(path, text, dies):
+    """One line of the file tells that it has run."""
+    with open(path, 'a') as file:
+        file.write(f'{text}\n')
+    if dies:
+        os._exit(7)
+
+
+@app.task
 def exhaust():
     raise MemoryError()
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use celery_rs::ipc::socket::{Channel, pair};
-use celery_rs::ipc::{FromChild, FromZygote, Job, Manifest, Report, Stored, ToChild, ToZygote, ZygoteOptions};
+use celery_rs::ipc::{FromChild, FromZygote, Job, Manifest, Report, Stored, ToChild, ToZygote, ZygoteOptions, backlog};
 use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -96,7 +96,9 @@ impl Parent {
 
     pub fn fork(&mut self, index: u32, serial: u32) -> Child {
         let (ours, theirs) = pair().unwrap();
-        self.channel.send_with_descriptor(&ToZygote::Fork { index, serial }, theirs.as_fd()).unwrap();
+        let backlog = backlog::file().unwrap();
+        let passed = [theirs.as_fd(), backlog.as_fd()];
+        self.channel.send_with_descriptors(&ToZygote::Fork { index, serial }, &passed).unwrap();
         drop(theirs);
         match self.channel.receive().unwrap() {
             FromZygote::Forked { index: forked, pid } if forked == index => {

@@ -1,5 +1,6 @@
 //! A child's link: reads what the child says and tells the supervisor.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -11,8 +12,8 @@ use tracing::error;
 
 use super::child::Serial;
 use super::event::{Event, Events};
-use crate::ipc::FromChild;
 use crate::ipc::codec::Decoder;
+use crate::ipc::{FromChild, backlog};
 
 /// Reads before what was read is told; so that one talkative child does not gather everything first.
 const MOST_READS: usize = 16;
@@ -32,6 +33,7 @@ pub(super) struct Bell {
 pub(super) struct Link {
     pub(super) serial: Serial,
     pub(super) socket: Arc<UnixStream>,
+    pub(super) backlog: File,
     pub(super) bell: Bell,
     pub(super) events: Events,
 }
@@ -60,6 +62,7 @@ impl Link {
                 }
             }
         }
+        self.read_backlog();
         let _ = self.events.send(Event::Closed(self.serial));
     }
 
@@ -85,6 +88,21 @@ impl Link {
             }
         }
         let _ = self.events.send(Event::Frames(self.serial, frames));
+    }
+
+    /// What the child would have written next. Some of it may have been written already: the supervisor hears nothing new
+    /// in that.
+    fn read_backlog(&self) {
+        let (mut decoder, mut frames) = (Decoder::new(), Vec::new());
+        match backlog::left(&self.backlog) {
+            Ok(bytes) => decoder.feed(&bytes),
+            Err(error) => {
+                return error!(target: "celery.concurrency.prefork", "cannot read what child {} left: {error}", self.serial.0);
+            }
+        }
+        if self.decode(&mut decoder, &mut frames) && !frames.is_empty() {
+            let _ = self.events.send(Event::Frames(self.serial, frames));
+        }
     }
 
     fn read_some(&self, decoder: &mut Decoder, frames: &mut Vec<FromChild>) -> bool {

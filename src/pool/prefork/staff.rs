@@ -14,7 +14,7 @@ use super::link::{Bell, Link};
 use super::outbox::Outbox;
 use super::supervisor::Supervisor;
 use super::zygote::Zygote;
-use crate::ipc::{FromZygote, IpcError, PoolKind, ToZygote, socket};
+use crate::ipc::{FromZygote, IpcError, PoolKind, ToZygote, backlog, socket};
 use crate::pool::PoolError;
 
 /// After a fork that could not be asked for.
@@ -36,19 +36,21 @@ impl Supervisor {
     fn fork(&mut self, now: Instant) -> Result<(), IpcError> {
         let (ours, theirs) = socket::pair()?;
         ours.set_nonblocking(true)?;
+        let backlog = backlog::file()?;
+        let passed = vec![OwnedFd::from(theirs), OwnedFd::from(backlog.try_clone()?)];
         let socket = Arc::new(UnixStream::from_std(ours)?);
         self.last_serial += 1;
         let (serial, index) = (Serial(self.last_serial), self.roster.free_index());
         let bell = Bell::default();
         let outbox = Outbox::new(Arc::clone(&socket), Arc::clone(&bell.blocked));
-        let link = Link { serial, socket, bell: bell.clone(), events: self.events.clone() };
+        let link = Link { serial, socket, backlog, bell: bell.clone(), events: self.events.clone() };
         tokio::spawn(link.run());
         let mut child = Child::new(serial, index, outbox, bell, now);
         child.tasks_left = self.options.max_tasks_per_child.filter(|most| *most > 0);
         self.roster.add(child);
         if let Some(zygote) = &self.zygote {
-            // A zygote that has just gone closes the descriptor, which the link sees.
-            let _ = zygote.send((ToZygote::Fork { index, serial: serial.0 }, Some(OwnedFd::from(theirs))));
+            // A zygote that has just gone closes the socket, which the link sees.
+            let _ = zygote.send((ToZygote::Fork { index, serial: serial.0 }, passed));
         }
         Ok(())
     }

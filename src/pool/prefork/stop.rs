@@ -70,7 +70,7 @@ impl Supervisor {
         }
         // Its link closes the socket when nobody can ask any more, and tells when the process has ended.
         if let Some(zygote) = self.zygote.take() {
-            let _ = zygote.send((ToZygote::Stop, None));
+            let _ = zygote.send((ToZygote::Stop, Vec::new()));
         }
         !self.zygote_lives
     }

@@ -22,7 +22,7 @@ use crate::pool::PoolError;
 const LEAVING: Duration = Duration::from_secs(5);
 
 /// What the supervisor asks of a zygote, with the child's end of a socket pair for a `Fork`.
-pub(super) type Requests = mpsc::UnboundedSender<(ToZygote, Option<OwnedFd>)>;
+pub(super) type Requests = mpsc::UnboundedSender<(ToZygote, Vec<OwnedFd>)>;
 
 /// A running zygote whose app is loaded. Dropping it kills it.
 #[derive(Debug)]
@@ -67,12 +67,12 @@ impl Zygote {
         requests
     }
 
-    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<(ToZygote, Option<OwnedFd>)>, events: Events) {
+    async fn run(mut self, mut inbox: mpsc::UnboundedReceiver<(ToZygote, Vec<OwnedFd>)>, events: Events) {
         loop {
             let served = tokio::select! {
                 frame = self.receive() => self.hear(frame, &events),
                 request = inbox.recv() => match request {
-                    Some((frame, descriptor)) => self.ask(&frame, descriptor).await,
+                    Some((frame, descriptors)) => self.ask(&frame, &descriptors).await,
                     None => false,
                 },
             };
@@ -95,15 +95,16 @@ impl Zygote {
         }
     }
 
-    async fn ask(&mut self, frame: &ToZygote, descriptor: Option<OwnedFd>) -> bool {
+    async fn ask(&mut self, frame: &ToZygote, descriptors: &[OwnedFd]) -> bool {
         let mut bytes = Vec::new();
         if encode(frame, &mut bytes).is_err() {
             return false;
         }
-        match descriptor {
-            Some(descriptor) => socket::send_with_descriptor(&self.socket, &bytes, descriptor.as_fd()).await.is_ok(),
-            None => self.write(&bytes).await.is_ok(),
+        if descriptors.is_empty() {
+            return self.write(&bytes).await.is_ok();
         }
+        let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
+        socket::send_with_descriptors(&self.socket, &bytes, &descriptors).await.is_ok()
     }
 
     async fn write(&self, mut bytes: &[u8]) -> std::io::Result<()> {

@@ -56,6 +56,8 @@ fn zygote() {
     reports.lock().unwrap().send(&FromZygote::Manifest(Box::new(manifest))).unwrap();
     while let Ok(ToZygote::Fork { index, .. }) = channel.receive() {
         fork(index, channel.descriptor().unwrap(), &reports);
+        // These children write at once.
+        drop(channel.descriptor());
     }
     exit(0);
 }
