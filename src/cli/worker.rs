@@ -89,7 +89,10 @@ async fn work(
     };
     signals::listen(Arc::clone(&shutdowns), pass_on)
         .map_err(|error| failure(format!("signals cannot be handled: {error}")))?;
-    let reason = booted.run(asked).await.map_err(|error| boot_failure(&error))?;
+    // In a task: what `block_on` itself awaits is woken on a thread of its own each time.
+    let ran =
+        tokio::spawn(booted.run(asked)).await.map_err(|error| failure(format!("the worker broke off: {error}")))?;
+    let reason = ran.map_err(|error| boot_failure(&error))?;
     let signalled = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).exit();
     Ok(exit_of(&reason, signalled))
 }

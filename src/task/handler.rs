@@ -5,7 +5,8 @@ use std::{future::Future, marker::PhantomData, sync::Arc};
 use futures::{FutureExt, future::BoxFuture};
 
 use crate::task::{
-    Arguments, Context, IntoOutcome, Outcome, Parameter, States, panic::caught, parameter::Call, returned::fail,
+    Arguments, Context, IntoOutcome, Outcome, Parameter, States, pace::Pace, panic::caught, parameter::Call,
+    returned::fail,
 };
 
 /// What a handler is called, for tracebacks and for the texts of wrong calls.
@@ -119,6 +120,9 @@ pub trait ErasedHandler: Send + Sync {
 
     /// The type of the app's state that it needs and that `states` does not have.
     fn lacking(&self, states: &States) -> Option<&'static str>;
+
+    /// For how long it computes.
+    fn pace(&self) -> &Pace;
 }
 
 /// A handler with its function's name.
@@ -126,6 +130,7 @@ pub(super) struct Erased<H, M> {
     pub handler: H,
     pub function: Function,
     pub marker: PhantomData<fn() -> M>,
+    pub pace: Pace,
 }
 
 impl<M: 'static, H: Handler<M>> ErasedHandler for Erased<H, M> {
@@ -140,5 +145,9 @@ impl<M: 'static, H: Handler<M>> ErasedHandler for Erased<H, M> {
 
     fn lacking(&self, states: &States) -> Option<&'static str> {
         H::lacking(states)
+    }
+
+    fn pace(&self) -> &Pace {
+        &self.pace
     }
 }

@@ -4,7 +4,10 @@ use std::{marker::PhantomData, sync::Arc, time::Duration};
 
 use crate::{
     serialization::Value,
-    task::{ErasedHandler, Function, Handler, RateLimit, Runner, States, TaskDefinition, TaskOptions, handler::Erased},
+    task::{
+        ErasedHandler, Function, Handler, RateLimit, Runner, States, TaskDefinition, TaskOptions, handler::Erased,
+        pace::Pace,
+    },
 };
 
 /// A change of the options that a task has from elsewhere.
@@ -28,7 +31,12 @@ impl NativeTask {
     /// A handler under a name.
     pub fn new<M: 'static, H: Handler<M>>(name: &str, handler: H) -> Self {
         let erase = move |function| -> Arc<dyn ErasedHandler> {
-            Arc::new(Erased { handler: handler.clone(), function, marker: PhantomData::<fn() -> M> })
+            Arc::new(Erased {
+                handler: handler.clone(),
+                function,
+                marker: PhantomData::<fn() -> M>,
+                pace: Pace::default(),
+            })
         };
         Self { name: name.into(), parameters: None, erase: Box::new(erase), changes: Vec::new() }
     }

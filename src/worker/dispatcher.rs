@@ -10,7 +10,6 @@ use std::{
 
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
-use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::{
@@ -22,6 +21,7 @@ use crate::{
         command::Command,
         eta::EtaQueue,
         execute::{self, Signal},
+        executions::Executions,
         qos::Qos,
         rate_limit::RateLimits,
         receive::Receiver,
@@ -53,7 +53,7 @@ pub struct Dispatcher {
     pub(super) revoked: Revoked,
     pub(super) qos: Qos,
     /// Executions under way; awaited at the end.
-    pub(super) executions: TaskTracker,
+    pub(super) executions: Executions,
     /// Read by the heart.
     stats: WorkerStats,
     processed: u64,
@@ -108,7 +108,7 @@ impl Dispatcher {
             rates: RateLimits::default(),
             revoked: Revoked::default(),
             qos,
-            executions: TaskTracker::new(),
+            executions: Executions::new(),
             stats,
             processed: 0,
             queues,

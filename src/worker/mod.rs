@@ -10,6 +10,7 @@ mod dispatcher;
 mod disposition;
 mod eta;
 mod execute;
+mod executions;
 mod heart;
 mod options;
 mod orders;
@@ -189,6 +190,7 @@ impl Worker {
         let receiver = Receiver { registry, accept: options.accept.clone() };
         let services = Arc::new(Services {
             native: NativePool::new(options.native_seats),
+            pid: std::process::id(),
             hostname: options.hostname.as_str().into(),
             states_sink: Arc::new(completion.clone()),
             producer,

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio_util::task::TaskTracker;
 use tracing::{error, warn};
 
 use crate::{
@@ -10,6 +9,7 @@ use crate::{
     protocol::{Message, TaskHeaders, repr::repr},
     serialization::{Map, Value},
     worker::{
+        executions::Executions,
         receive::{Refusal, RefusalReason},
         services::Services,
     },
@@ -21,7 +21,7 @@ const TARGET: &str = "celery.worker.consumer.consumer";
 const BODY_EXCERPT: usize = 1024;
 
 /// Logs and settles; what has to be stored is stored by a task of its own.
-pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &TaskTracker) {
+pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &Executions) {
     let Refusal { reason, message, acker } = refusal;
     match reason {
         RefusalReason::Malformed(malformed) => {
@@ -56,7 +56,7 @@ pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &TaskTrack
     }
 }
 
-fn unknown_task(task: TaskHeaders, message: Message, acker: Acker, services: &Arc<Services>, executions: &TaskTracker) {
+fn unknown_task(task: TaskHeaders, message: Message, acker: Acker, services: &Arc<Services>, executions: &Executions) {
     let name = repr(&Value::from(&*task.task));
     error!(target: TARGET,
         "Received unregistered task of type {name}.\nThe message has been ignored and discarded.\n\n\

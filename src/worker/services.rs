@@ -31,6 +31,8 @@ pub struct Services {
     pub states: Arc<States>,
     /// Node name, as executions are given it.
     pub hostname: Arc<str>,
+    /// Number of this process.
+    pub pid: u32,
     /// Task events.
     pub events: EventDispatcher,
     /// Settings.

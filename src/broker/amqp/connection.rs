@@ -16,10 +16,7 @@ use lapin::{
     options::{BasicCancelOptions, BasicConsumeOptions, QueuePurgeOptions},
     types::ShortString,
 };
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 
 use crate::{
     broker::{
@@ -33,7 +30,7 @@ use crate::{
             error,
             publish::Publisher,
             qos::Prefetch,
-            settle::{self, Note, SettleSink, Tally},
+            settle::{self, Desk, Tally},
             table::{from_map, short},
             topology,
         },
@@ -64,7 +61,7 @@ pub(super) struct AmqpConnection {
     consuming: Mutex<HashMap<String, Consuming>>,
     deliveries: Mutex<Option<Deliveries>>,
     ending: Arc<Ending>,
-    sink: Arc<SettleSink>,
+    desk: Arc<Desk>,
     tally: Arc<Tally>,
     last_consumer: AtomicU32,
     /// Dropped, and so ended, with the connection.
@@ -77,7 +74,6 @@ impl AmqpConnection {
         let (lapin, server) = dialer.dial().await?;
         let channel = channel::open(&lapin).await?;
         let (outlet, deliveries) = mpsc::channel(BATCHES);
-        let (notes, noted) = mpsc::unbounded_channel();
         let connection = Self {
             operations: ChannelSlot::default(),
             publisher: Publisher::new(dialer, options.confirm_timeout),
@@ -85,21 +81,22 @@ impl AmqpConnection {
             consuming: Mutex::default(),
             deliveries: Mutex::new(Some(deliveries)),
             ending: Arc::new(Ending::new(outlet)),
-            sink: Arc::new(SettleSink(notes)),
+            desk: Arc::default(),
             tally: Arc::default(),
             last_consumer: AtomicU32::new(0),
             tasks: Mutex::default(),
             lapin,
             channel,
         };
-        connection.spawn_tasks(noted);
+        connection.spawn_tasks();
         Ok(connection)
     }
 
-    fn spawn_tasks(&self, noted: mpsc::UnboundedReceiver<Note>) {
+    fn spawn_tasks(&self) {
         let (channel, tally, ending) = (self.channel.clone(), self.tally.clone(), self.ending.clone());
+        let (desk, prefetch) = (self.desk.clone(), self.prefetch.clone());
         self.spawn(async move {
-            if let Err(error) = settle::run(channel, noted, tally).await {
+            if let Err(error) = settle::run(channel, desk, tally, prefetch).await {
                 ending.end(error::during("cannot settle deliveries", &error));
             }
         });
@@ -134,7 +131,7 @@ impl AmqpConnection {
         // Deliveries without acks have tags as well, and would be holes in the ledger.
         let (channel, settling) = match queue.no_ack {
             true => (channel::open(&self.lapin).await?, Settling::NoAck),
-            false => (self.channel.clone(), Settling::Through(self.sink.clone(), self.tally.clone())),
+            false => (self.channel.clone(), Settling::Through(self.desk.clone(), self.tally.clone())),
         };
         let consumer = self.basic_consume(&channel, queue, queue.no_ack).await?;
         let cancelled = Arc::new(AtomicBool::new(false));
@@ -188,11 +185,8 @@ impl AmqpConnection {
 
     /// Waits until all settlements so far are written.
     async fn flush(&self) {
-        let (done, flushed) = oneshot::channel();
-        if self.sink.0.send(Note::Flush(done)).is_ok() {
-            // An error says that the settle task has gone, and there is nothing to wait for.
-            let _ = tokio::time::timeout(GOODBYE, flushed).await;
-        }
+        // A server that does not take them will hand the deliveries out again.
+        let _ = tokio::time::timeout(GOODBYE, self.desk.flush()).await;
     }
 
     async fn goodbye(&self) {

@@ -10,7 +10,7 @@ use crate::broker::{
     Acker, Delivery, Tag,
     amqp::{
         convert,
-        settle::{SettleSink, Tally},
+        settle::{Desk, Tally},
     },
 };
 
@@ -22,8 +22,8 @@ const BATCH: usize = 256;
 pub(super) enum Settling {
     /// The broker has forgotten them already.
     NoAck,
-    /// Through the sink, counted.
-    Through(Arc<SettleSink>, Arc<Tally>),
+    /// Through the desk, counted.
+    Through(Arc<Desk>, Arc<Tally>),
 }
 
 /// Why a consumer ended.
@@ -90,7 +90,7 @@ fn delivery(received: lapin::message::Delivery, queue: &Arc<str>, settling: &Set
         redelivered: received.redelivered,
         acker: match settling {
             Settling::NoAck => Acker::settled(),
-            Settling::Through(sink, _) => Acker::new(Tag::Number(received.delivery_tag), sink.clone()),
+            Settling::Through(desk, _) => Acker::new(Tag::Number(received.delivery_tag), desk.clone()),
         },
     }
 }

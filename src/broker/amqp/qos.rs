@@ -23,10 +23,15 @@ impl Prefetch {
         self.wanted.send_replace(count);
     }
 
+    /// What is wanted; 0 is no limit.
+    pub(super) fn wanted(&self) -> u32 {
+        *self.wanted.borrow()
+    }
+
     /// Tells the server, if it does not know.
     pub(super) async fn apply(&self, channel: &Channel) -> Result<(), BrokerError> {
         let mut applied = self.applied.lock().await;
-        let wanted = *self.wanted.borrow();
+        let wanted = self.wanted();
         if wanted == *applied {
             return Ok(());
         }

@@ -2,10 +2,12 @@
 
 use std::{
     collections::BTreeMap,
+    mem,
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use futures::future::BoxFuture;
@@ -13,31 +15,93 @@ use lapin::{
     Channel,
     options::{BasicAckOptions, BasicRejectOptions},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::{Instant, timeout_at},
+};
 
-use crate::broker::{Settle, Settlement, Tag};
+use crate::broker::{Settle, Settlement, Tag, amqp::qos::Prefetch};
 
-/// How many settlements one turn takes.
-const TURN: usize = 4096;
+/// How long a few acknowledgements wait for more. Each frame costs the broker about as much as a delivery.
+const LINGER: Duration = Duration::from_millis(1);
 
-/// What the settle task is told.
-pub(super) enum Note {
-    /// A delivery tag is settled.
-    Settled(u64, Settlement),
-    /// Answer when everything before this is on its way; `close` waits for it.
-    Flush(oneshot::Sender<()>),
+/// The channel's end for [`Acker`](crate::broker::Acker)s: settlements wait here for the settle task.
+#[derive(Default)]
+pub(super) struct Desk {
+    notes: Mutex<Notes>,
+    /// Told when there is something to do.
+    woken: Notify,
 }
 
-/// The channel's end for [`Acker`](crate::broker::Acker)s. The settle task holds the other end, and drops it when the
-/// AMQP channel is gone.
-pub(super) struct SettleSink(pub(super) mpsc::UnboundedSender<Note>);
+#[derive(Default)]
+struct Notes {
+    settled: Vec<(u64, Settlement)>,
+    /// Who waits until everything before is on its way.
+    flushes: Vec<oneshot::Sender<()>>,
+    /// The settle task wants to be woken at so many.
+    wake_at: usize,
+    /// The AMQP channel is gone.
+    closed: bool,
+}
 
-impl Settle for SettleSink {
+impl Settle for Desk {
     fn settle(&self, tag: Tag, settlement: Settlement) {
         let Tag::Number(number) = tag else { return };
-        if self.0.send(Note::Settled(number, settlement)).is_err() {
-            tracing::debug!(tag = number, ?settlement, "dropped the settlement of a delivery whose channel is gone");
+        let mut notes = self.notes();
+        if notes.closed {
+            return tracing::debug!(
+                tag = number,
+                ?settlement,
+                "dropped the settlement of a delivery whose channel is gone"
+            );
         }
+        notes.settled.push((number, settlement));
+        let count = notes.settled.len();
+        if count == 1 || count == notes.wake_at {
+            drop(notes);
+            self.woken.notify_one();
+        }
+    }
+}
+
+impl Desk {
+    /// Resolves when all settlements so far are on their way, or can no longer be.
+    pub(super) async fn flush(&self) {
+        let (done, flushed) = oneshot::channel();
+        {
+            let mut notes = self.notes();
+            if notes.closed {
+                return;
+            }
+            notes.flushes.push(done);
+        }
+        self.woken.notify_one();
+        // An error says that the settle task has gone, and there is nothing to wait for.
+        let _ = flushed.await;
+    }
+
+    fn close(&self) {
+        let mut notes = self.notes();
+        *notes = Notes { closed: true, ..Notes::default() };
+    }
+
+    /// How many settlements wait, and whether somebody waits for them.
+    fn waiting(&self) -> (usize, bool) {
+        let notes = self.notes();
+        (notes.settled.len(), !notes.flushes.is_empty())
+    }
+
+    fn wake_at(&self, count: usize) {
+        self.notes().wake_at = count;
+    }
+
+    fn take(&self) -> (Vec<(u64, Settlement)>, Vec<oneshot::Sender<()>>) {
+        let mut notes = self.notes();
+        (mem::take(&mut notes.settled), mem::take(&mut notes.flushes))
+    }
+
+    fn notes(&self) -> MutexGuard<'_, Notes> {
+        self.notes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -56,34 +120,58 @@ impl Tally {
 }
 
 /// Writes settlements until the channel fails. While one batch is being written the next one gathers, so that batches
-/// grow with the load and nothing waits when there is none.
+/// grow with the load; a small one waits a moment for more while there are deliveries that may soon be settled.
 ///
 /// # Errors
 /// The channel's.
 pub(super) async fn run(
     channel: Channel,
-    mut notes: mpsc::UnboundedReceiver<Note>,
+    desk: Arc<Desk>,
     tally: Arc<Tally>,
+    prefetch: Arc<Prefetch>,
 ) -> Result<(), lapin::Error> {
+    let _closing = Closing(&desk);
     let mut ledger = Ledger::default();
-    let mut turn = Vec::new();
-    while notes.recv_many(&mut turn, TURN).await > 0 {
-        let (mut settled, mut waiting) = (Vec::with_capacity(turn.len()), Vec::new());
-        for note in turn.drain(..) {
-            match note {
-                Note::Settled(tag, settlement) => settled.push((tag, settlement)),
-                Note::Flush(done) => waiting.push(done),
-            }
+    loop {
+        linger(&desk, &tally, prefetch.wanted()).await;
+        let (settled, flushes) = desk.take();
+        if settled.is_empty() && flushes.is_empty() {
+            desk.woken.notified().await;
+            continue;
         }
         let count = settled.len() as u64;
         write(&channel, &ledger.plan(settled)).await?;
         tally.settled.fetch_add(count, Ordering::AcqRel);
-        for done in waiting {
+        for done in flushes {
             // Whoever waited may have gone.
             let _ = done.send(());
         }
     }
-    Ok(())
+}
+
+/// Closes the desk when nobody writes any more, however that came about.
+struct Closing<'a>(&'a Desk);
+
+impl Drop for Closing<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Waits until a quarter of the window is settled, for a millisecond at most, unless nothing else is held.
+async fn linger(desk: &Desk, tally: &Tally, window: u32) {
+    let enough = if window == 0 { 64 } else { (window as usize / 4).clamp(1, 64) };
+    let goes_on = || {
+        let (waiting, asked) = desk.waiting();
+        waiting > 0 && waiting < enough && !asked && tally.held() > waiting
+    };
+    if !goes_on() {
+        return;
+    }
+    desk.wake_at(enough);
+    let deadline = Instant::now() + LINGER;
+    while goes_on() && timeout_at(deadline, desk.woken.notified()).await.is_ok() {}
+    desk.wake_at(0);
 }
 
 /// Queues all frames at once and waits for the last one to be written.

@@ -7,9 +7,9 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::{SemaphorePermit, mpsc};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::warn;
 
 use crate::{
@@ -40,11 +40,11 @@ pub(super) async fn execute(
         Err(Signal::Revoke) => return drop_revoked(request, DiscardReason::Revoked, services).await,
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let accepted = Accepted { pid: std::process::id().cast_signed(), at: now.as_secs_f64() };
+    let accepted = Accepted { pid: services.pid.cast_signed(), at: now.as_secs_f64() };
     begin(&mut request, services, accepted);
-    services.completion.started(&info(&request, services), std::process::id()).await;
+    services.completion.started(&info(&request, services), services.pid).await;
     let started = Instant::now();
-    let (outcome, embed, children) = run(&mut request, &*handler, services, &mut signals).await;
+    let (outcome, embed, children) = run(&mut request, handler, services, &mut signals).await;
     // The next one may begin while this one's result is on its way.
     drop(seat);
     let outcome = match outcome {
@@ -79,7 +79,7 @@ async fn seat<'a>(services: &'a Services, signals: &mut mpsc::Receiver<Signal>) 
 /// Runs the handler under its limits: how it ended, what is to follow, and the tasks it has sent; or the signal that ended it.
 async fn run(
     request: &mut Request,
-    handler: &dyn ErasedHandler,
+    handler: Arc<dyn ErasedHandler>,
     services: &Services,
     signals: &mut mpsc::Receiver<Signal>,
 ) -> (Result<Outcome, Stopped>, Embed, Vec<Value>) {
@@ -88,9 +88,26 @@ async fn run(
     let cx = Context::new(execution(request, services, limits, cancelled.clone()));
     let body = request.body.take().unwrap_or_default();
     let arguments = Arguments { args: body.args, kwargs: body.kwargs };
-    let work = handler.call(arguments, cx.clone());
+    let work = work(handler, arguments, cx.clone());
     let outcome = limited(work, request, limits, &cancelled, signals).await;
     (outcome, body.embed, cx.take_children())
+}
+
+/// The handler's run: here, if it computes for a short time only, else in a task of its own, which ends with the future
+/// that this returns.
+fn work(handler: Arc<dyn ErasedHandler>, arguments: Arguments, cx: Context) -> BoxFuture<'static, Outcome> {
+    let is_short = handler.pace().is_short();
+    let run = async move {
+        let run = handler.call(arguments, cx);
+        handler.pace().measure(run).await
+    };
+    if is_short {
+        return run.boxed();
+    }
+    let run = AbortOnDropHandle::new(tokio::spawn(run));
+    let unheard = || Outcome::Reject { requeue: true, reason: "the worker is stopping".to_owned() };
+    // A handler's panic is an outcome; only a runtime that ends takes a task away.
+    async move { run.await.unwrap_or_else(|_| unheard()) }.boxed()
 }
 
 fn execution(request: &Request, services: &Services, limits: TimeLimits, cancelled: CancellationToken) -> Execution {
