@@ -38,7 +38,7 @@ use crate::{
 
 /// Requests that may be on their way to the result backend beyond those that the window allows: a slow backend slows
 /// the taking of new ones down, instead of filling the memory.
-const ENDING: usize = 1024;
+const ENDING: usize = 256;
 
 /// Deliveries or reports handled before the loop looks at anything else.
 const BATCH: usize = 256;

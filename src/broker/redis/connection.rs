@@ -139,9 +139,9 @@ impl RedisConnection {
         }
     }
 
-    /// A further link of this session: when it ends, the session does.
-    async fn further_link(&self, lifeline: Lifeline) -> Result<Link, BrokerError> {
-        let link = Link::connect(&self.url, &self.options, lifeline).await?;
+    /// A link for broadcasts: when it ends, the session does.
+    async fn listening_link(&self) -> Result<Link, BrokerError> {
+        let link = Link::listen(&self.url, &self.options, self.link.lifeline.clone()).await?;
         let (checked, interval) = (link.clone(), self.options.health_check_interval);
         tokio::spawn(async move {
             tokio::select! {
@@ -154,7 +154,7 @@ impl RedisConnection {
 
     async fn fanout(&self) -> Result<&Fanout, BrokerError> {
         let open = async || {
-            let link = self.further_link(self.link.lifeline.clone()).await?;
+            let link = self.listening_link().await?;
             Ok(Fanout::new(link, self.keys.clone()))
         };
         self.fanout.get_or_try_init(open).await

@@ -31,7 +31,9 @@ const QUIT_LIMIT: Duration = Duration::from_secs(1);
 /// The least time after which a reply counts as overdue for fred; more than a mailbox waits.
 const OVERDUE: Duration = Duration::from_secs(30);
 /// Messages that may wait for a slow subscriber inside fred, which has all the room for them in nine rings from the start.
-const PUSH_CAPACITY: usize = 2048;
+const BROADCASTS: usize = 2048;
+/// The same where only a word about changed lists is pushed, which may get lost among others of its kind.
+const NOTICES: usize = 16;
 /// Redis got `RPOP key count` and `ZRANGE ... BYSCORE` in 6.2.
 const OLDEST: (u64, u64) = (6, 2);
 
@@ -46,8 +48,23 @@ pub(super) struct Link {
 impl Link {
     /// Connects, once. `lifeline` ends with the connection.
     pub async fn connect(url: &RedisUrl, options: &RedisOptions, lifeline: Lifeline) -> Result<Self, BrokerError> {
+        Self::with_room(url, options, lifeline, NOTICES).await
+    }
+
+    /// The same, for subscriptions to broadcasts.
+    pub async fn listen(url: &RedisUrl, options: &RedisOptions, lifeline: Lifeline) -> Result<Self, BrokerError> {
+        Self::with_room(url, options, lifeline, BROADCASTS).await
+    }
+
+    async fn with_room(
+        url: &RedisUrl,
+        options: &RedisOptions,
+        lifeline: Lifeline,
+        pushes: usize,
+    ) -> Result<Self, BrokerError> {
         let place = url.sanitized();
-        let client = Client::new(config(url, options)?, Some(performance(options)), Some(connection(options)), None);
+        let performance = performance(options, pushes);
+        let client = Client::new(config(url, options)?, Some(performance), Some(connection(options)), None);
         let ended = client.init().await.map_err(|error| not_connected(&place, &error))?;
         let link = Self { client, lifeline, place };
         link.watch(ended);
@@ -268,10 +285,10 @@ fn server(url: &RedisUrl, options: &RedisOptions) -> Result<ServerConfig, Broker
     }
 }
 
-fn performance(options: &RedisOptions) -> PerformanceConfig {
+fn performance(options: &RedisOptions, pushes: usize) -> PerformanceConfig {
     PerformanceConfig {
         default_command_timeout: options.socket_timeout.unwrap_or_default(),
-        broadcast_channel_capacity: PUSH_CAPACITY,
+        broadcast_channel_capacity: pushes,
         ..PerformanceConfig::default()
     }
 }

@@ -96,6 +96,22 @@ impl Completion {
     ) -> Ended {
         let end = match outcome {
             Outcome::Success(value) => self.succeeded(info, embed, value, children).await,
+            // The rare ends are boxed: together they are kilobytes, which every execution would have to make room for.
+            other => Box::pin(self.finish_otherwise(info, embed, other, children)).await,
+        };
+        ends::log(info, &end, started.elapsed());
+        end
+    }
+
+    async fn finish_otherwise(
+        &self,
+        info: &RequestInfo<'_>,
+        embed: Embed,
+        outcome: Outcome,
+        children: Vec<Value>,
+    ) -> Ended {
+        match outcome {
+            Outcome::Success(value) => self.succeeded(info, embed, value, children).await,
             Outcome::Failure(exception) => self.failed(info, embed, exception, children).await,
             Outcome::Retry { cause, eta, max_retries } => self.retried(info, embed, cause, eta, max_retries).await,
             Outcome::Ignore => Ended::Ignored,
@@ -108,9 +124,7 @@ impl Completion {
                 self.revoked(info, "terminated").await;
                 Ended::Ignored
             }
-        };
-        ends::log(info, &end, started.elapsed());
-        end
+        }
     }
 }
 

@@ -23,8 +23,9 @@ impl Completion {
     ) -> Ended {
         let shown = repr::saferepr(&value, REPR_MAX);
         // What follows is sent before the result is stored, so that the result lists it among the children.
-        if let Err(error) = self.send_links(info, &embed, &value, &mut children).await {
-            return self.failed(info, embed, publish_failure(&error), children).await;
+        let has_links = !embed.callbacks.is_empty() || !embed.chain.is_empty();
+        if has_links && let Err(error) = Box::pin(self.send_links(info, &embed, &value, &mut children)).await {
+            return Box::pin(self.failed(info, embed, publish_failure(&error), children)).await;
         }
         let for_chord = embed.chord.as_ref().map(|_| value.clone());
         if info.stores_result() {
@@ -33,13 +34,13 @@ impl Completion {
                 Ok(()) => {}
                 Err(StoreError::Encode(error)) => {
                     let exception = ExceptionInfo::new("kombu.exceptions", "EncodeError", error.to_string());
-                    return self.failed(info, embed, raised(exception), children).await;
+                    return Box::pin(self.failed(info, embed, raised(exception), children)).await;
                 }
                 Err(StoreError::Backend(error)) => return self.not_stored(&error.to_string()),
             }
         }
         if let (Some(body), Some(value)) = (embed.chord, for_chord) {
-            self.part_returned(Part::of_request(info, *body), TaskState::Success, value).await;
+            Box::pin(self.part_returned(Part::of_request(info, *body), TaskState::Success, value)).await;
         }
         Ended::Success { repr: shown }
     }

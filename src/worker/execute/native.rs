@@ -35,22 +35,24 @@ pub(super) async fn execute(
 ) {
     let seat = match seat(services, &mut signals).await {
         Ok(seat) => seat,
-        Err(Signal::Terminate(signum)) => return terminated(request, services, signum).await,
+        Err(Signal::Terminate(signum)) => return Box::pin(terminated(request, services, signum)).await,
         Err(Signal::Withdraw | Signal::Cancel) => return request.leave(),
-        Err(Signal::Revoke) => return drop_revoked(request, DiscardReason::Revoked, services).await,
+        Err(Signal::Revoke) => return Box::pin(drop_revoked(request, DiscardReason::Revoked, services)).await,
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let accepted = Accepted { pid: services.pid.cast_signed(), at: now.as_secs_f64() };
     begin(&mut request, services, accepted);
-    services.completion.started(&info(&request, services), services.pid).await;
+    if request.definition.options.track_started {
+        Box::pin(services.completion.started(&info(&request, services), services.pid)).await;
+    }
     let started = Instant::now();
     let (outcome, embed, children) = run(&mut request, handler, services, &mut signals).await;
     // The next one may begin while this one's result is on its way.
     drop(seat);
     let outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(Stopped::Terminated(signum)) => return terminated(request, services, signum).await,
-        Err(Stopped::Cancelled) => return cancel(request, services, true).await,
+        Err(Stopped::Terminated(signum)) => return Box::pin(terminated(request, services, signum)).await,
+        Err(Stopped::Cancelled) => return Box::pin(cancel(request, services, true)).await,
     };
     let ended = services.completion.finish(&info(&request, services), embed, outcome, children, started).await;
     if let Some(end) = conclude(&request, services, ended, started.elapsed().as_secs_f64()) {

@@ -52,7 +52,7 @@ pub(super) async fn follow(
     }
     let finished = watch(&mut run, &request, services, &**pool, &mut signals, &mut cancelled).await;
     if revoked && matches!(finished, Some(Finished::Withdrawn)) {
-        return drop_revoked(request, DiscardReason::Revoked, services).await;
+        return Box::pin(drop_revoked(request, DiscardReason::Revoked, services)).await;
     }
     let end = Ending { request, services, cancelled, began: accepted.is_some() };
     end.settle(finished).await;
@@ -76,7 +76,7 @@ async fn watch(
                 }
                 Progress::Store(stored, done) => {
                     // The child may have died meanwhile.
-                    let _ = done.send(store(services, stored).await);
+                    let _ = done.send(Box::pin(store(services, stored)).await);
                 }
             },
             finished = &mut run.finished => return finished.ok(),
@@ -106,11 +106,11 @@ impl Ending<'_> {
             None | Some(Finished::Withdrawn) => return self.request.leave(),
             Some(Finished::Reported(report)) => self.reported(report).await,
             Some(Finished::WorkerLost { .. } | Finished::Terminated { .. }) if self.cancelled => {
-                return cancel(self.request, self.services, self.began).await;
+                return Box::pin(cancel(self.request, self.services, self.began)).await;
             }
-            Some(Finished::WorkerLost { exit }) => self.lost(&exit).await,
-            Some(Finished::TimeLimit(limit)) => self.timed_out(limit).await,
-            Some(Finished::Terminated { signum }) => self.terminated(signum).await,
+            Some(Finished::WorkerLost { exit }) => Box::pin(self.lost(&exit)).await,
+            Some(Finished::TimeLimit(limit)) => Box::pin(self.timed_out(limit)).await,
+            Some(Finished::Terminated { signum }) => Box::pin(self.terminated(signum)).await,
         };
         if let Some(end) = end {
             let fate = disposition(end, &self.request.definition.options);
