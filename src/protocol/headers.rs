@@ -152,8 +152,12 @@ fn integer(key: &str, value: &Value) -> Result<i64, ProtocolError> {
     }
 }
 
-/// `[hard, soft]`, in seconds; null and zero mean unset.
+/// `[hard, soft]`, in seconds; null and zero mean unset. Python's leniencies hold: truth values are numbers, a number may be
+/// a text, and anything empty is no limit. What else there is ends Celery's worker; here it is refused.
 fn time_limits(value: &Value) -> Result<(Option<f64>, Option<f64>), ProtocolError> {
+    if !value.is_truthy() {
+        return Ok((None, None));
+    }
     let Some([hard, soft]) = value.as_list() else {
         return Err(invalid("timelimit", "a pair of hard and soft limit"));
     };
@@ -161,10 +165,13 @@ fn time_limits(value: &Value) -> Result<(Option<f64>, Option<f64>), ProtocolErro
 }
 
 fn seconds(value: &Value) -> Result<Option<f64>, ProtocolError> {
-    if value.is_null() {
-        return Ok(None);
-    }
-    let seconds = value.as_f64().ok_or_else(|| invalid("timelimit", "a pair of numbers"))?;
+    let seconds = match value {
+        value if !value.is_truthy() => return Ok(None),
+        Value::Bool(_) => Some(1.0),
+        Value::Str(text) => text.trim().parse().ok(),
+        value => value.as_f64(),
+    };
+    let seconds = seconds.ok_or_else(|| invalid("timelimit", "a pair of numbers"))?;
     Ok(Some(seconds).filter(|seconds| *seconds != 0.0))
 }
 
@@ -204,6 +211,23 @@ mod tests {
     }
 
     #[test]
+    fn time_limits_are_read_with_pythons_leniencies() {
+        for (text, limits) in [
+            (r#"["10", " 1.5 "]"#, (Some(10.0), Some(1.5))),
+            ("[true, false]", (Some(1.0), None)),
+            ("[-1, 1e308]", (Some(-1.0), Some(1e308))),
+            ("[]", (None, None)),
+            (r#"["", 0]"#, (None, None)),
+            ("null", (None, None)),
+        ] {
+            let headers = read(&format!(r#"{{"task": "t", "id": "1", "timelimit": {text}}}"#)).unwrap();
+            assert_eq!((headers.time_limit, headers.soft_time_limit), limits, "{text}");
+        }
+        let nan = read(r#"{"task": "t", "id": "1", "timelimit": [NaN, Infinity]}"#).unwrap();
+        assert!(nan.time_limit.is_some_and(f64::is_nan) && nan.soft_time_limit == Some(f64::INFINITY));
+    }
+
+    #[test]
     fn wrong_types_and_missing_names_are_refused() {
         for text in [r#"{"id": "1"}"#, "{}"] {
             assert!(matches!(read(text), Err(ProtocolError::UnknownMessage(_))), "{text}");
@@ -215,7 +239,10 @@ mod tests {
             r#"{"task": "t", "id": "1", "eta": 5}"#,
             r#"{"task": "t", "id": "1", "retries": "x"}"#,
             r#"{"task": "t", "id": "1", "timelimit": [1]}"#,
-            r#"{"task": "t", "id": "1", "timelimit": ["1", null]}"#,
+            r#"{"task": "t", "id": "1", "timelimit": ["soon", null]}"#,
+            r#"{"task": "t", "id": "1", "timelimit": [[1], null]}"#,
+            r#"{"task": "t", "id": "1", "timelimit": {"a": 1, "b": 2}}"#,
+            r#"{"task": "t", "id": "1", "timelimit": 10}"#,
         ] {
             assert!(matches!(read(text), Err(ProtocolError::InvalidTask(_))), "{text}");
         }

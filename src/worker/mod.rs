@@ -274,8 +274,12 @@ async fn cut(dispatcher: &mut Dispatcher, inbox: &mut Inbox) {
     tokio::pin!(drained);
     if tokio::time::timeout(2 * FAREWELL, &mut drained).await.is_err() {
         warn!(target: "celery.worker", "giving up the results that cannot be stored");
-        services.backend.close().await;
-        drained.await;
+        let given_up = async {
+            services.backend.close().await;
+            drained.await;
+        };
+        // Those that do not even notice are dropped with the process, unsettled.
+        let _ = tokio::time::timeout(FAREWELL, given_up).await;
     }
 }
 
@@ -288,9 +292,15 @@ async fn put_away(dispatcher: Dispatcher, services: &Services) {
         // An error means that the pool has ended already.
         let _ = pool.stop(None).await;
     }
-    services.backend.close().await;
+    if tokio::time::timeout(FAREWELL, services.backend.close()).await.is_err() {
+        warn!(target: "celery.worker", "the result backend does not answer: its connection is dropped");
+    }
     let Some(connection) = dispatcher.connection() else { return };
-    if let Err(failure) = connection.close().await {
-        warn!(target: "celery.worker.consumer.connection", "closing the connection: {failure}");
+    match tokio::time::timeout(FAREWELL, connection.close()).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(failure)) => {
+            warn!(target: "celery.worker.consumer.connection", "closing the connection: {failure}");
+        }
+        Err(_) => warn!(target: "celery.worker.consumer.connection", "the broker does not answer: closing without it"),
     }
 }

@@ -38,6 +38,40 @@ def native_add(x, y=1):
     return x + y
 
 
+def hold(request, path, gate):
+    with open(path, "a") as log:
+        log.write(f"{request.id}\n")
+    while not os.path.exists(gate):
+        time.sleep(0.005)
+    return request.retries
+
+
+@app.task(name="proj.hold", bind=True)
+def hold_here(self, path, gate):
+    """Writes its id when it begins, and ends when there is a file `gate`."""
+    return hold(self.request, path, gate)
+
+
+@app.task(name="proj.native_hold", bind=True)
+def native_hold(self, path, gate):
+    """Taken over by a Rust handler where there is one."""
+    return hold(self.request, path, gate)
+
+
+@app.task(name="proj.native_hold_and_retry", bind=True)
+def native_hold_and_retry(self, path, gate):
+    """Taken over by a Rust handler where there is one."""
+    if hold(self.request, path, gate) == 0:
+        raise self.retry(countdown=0)
+    return self.request.retries
+
+
+@app.task(name="proj.native_fail")
+def native_fail(text):
+    """Taken over by a Rust handler where there is one."""
+    raise ValueError(text)
+
+
 @app.task(name="proj.pid")
 def pid():
     return os.getpid()

@@ -1,8 +1,11 @@
 //! A worker with Rust handlers: what a user's own `main` looks like. Used by the demo, the benchmark and the tests.
 
-use std::process::ExitCode;
+use std::{io::Write, path::Path, process::ExitCode, time::Duration};
 
-use celery_rs::{App, cli, task::NativeTask};
+use celery_rs::{
+    App, cli,
+    task::{Context, NativeTask, Retry, TaskError},
+};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -27,7 +30,32 @@ async fn native_add(sum: Sum) -> i64 {
     sum.x + sum.y
 }
 
+/// Writes its id to `log` when it begins, and ends when there is a file `gate`.
+async fn native_hold(cx: Context, log: String, gate: String) -> Result<i64, TaskError> {
+    let mut file = std::fs::OpenOptions::new().append(true).open(log)?;
+    writeln!(file, "{}", cx.task_id())?;
+    while !Path::new(&gate).exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Ok(cx.retries())
+}
+
+/// The same, and tries again the first time.
+async fn native_hold_and_retry(cx: Context, log: String, gate: String) -> Result<i64, TaskError> {
+    let retries = native_hold(cx, log, gate).await?;
+    if retries == 0 { Err(Retry::after(Duration::ZERO).into()) } else { Ok(retries) }
+}
+
+async fn native_fail(text: String) -> Result<(), TaskError> {
+    Err(TaskError::new("ValueError", text))
+}
+
 fn main() -> ExitCode {
-    let app = App::new().task("bench.add", add).with(NativeTask::new("proj.native_add", native_add));
+    let app = App::new()
+        .task("bench.add", add)
+        .with(NativeTask::new("proj.native_add", native_add))
+        .with(NativeTask::new("proj.native_hold", native_hold))
+        .with(NativeTask::new("proj.native_hold_and_retry", native_hold_and_retry))
+        .with(NativeTask::new("proj.native_fail", native_fail));
     cli::main_with(app)
 }

@@ -3,7 +3,9 @@
 import os
 import signal
 
+import pytest
 import redis as redis_py
+from celery import chain
 from conftest import PATIENCE, eventually
 
 
@@ -66,3 +68,52 @@ def test_children_end_with_their_parent(redis_site):
             return True
 
     eventually(gone, "a child outlived its parent")
+
+
+@pytest.fixture(params=["redis", "rabbit"])
+def broker_site(request):
+    return request.getfixturevalue(f"{request.param}_site")
+
+
+@pytest.mark.parametrize("kind", ["ours", "native"])
+@pytest.mark.parametrize("task", ["native_hold", "native_hold_and_retry"])
+def test_tasks_publish_during_a_warm_shutdown(broker_site, tmp_path, kind, task):
+    """What follows a task that ends while the worker stops is not lost: the next link of its chain, its retry."""
+    site = broker_site
+    log, gate = tmp_path / "runs", tmp_path / "gate"
+    log.touch()
+    worker = site.worker("-c", "1", kind=kind)
+    result = chain(getattr(site.proj, task).s(str(log), str(gate)), site.proj.add.s(5)).apply_async()
+    eventually(lambda: log.read_text(), "it did not begin")
+    worker.process.send_signal(signal.SIGTERM)
+    eventually(lambda: "Warm shutdown" in worker.text(), "no word of the warm shutdown")
+    gate.touch()
+    assert worker.process.wait(PATIENCE) == 0
+    assert waiting(site) == 1
+    site.worker("-c", "1", kind=kind)
+    assert result.get(timeout=PATIENCE) == 5 + (task == "native_hold_and_retry")
+
+
+@pytest.mark.parametrize("kind", ["ours", "native"])
+def test_cold_shutdown_gives_back_late_acks(broker_site, tmp_path, kind):
+    site = broker_site
+    log, gate = tmp_path / "runs", tmp_path / "gate"
+    log.touch()
+    late = {"PROJ_ACKS_LATE": "1"}
+    worker = site.worker("-c", "1", kind=kind, env=late)
+    result = site.proj.native_hold.delay(str(log), str(gate))
+    eventually(lambda: log.read_text(), "it did not begin")
+    worker.process.send_signal(signal.SIGQUIT)
+    worker.process.wait(PATIENCE)
+    assert waiting(site) == 1
+    gate.touch()
+    site.worker("-c", "1", kind=kind, env=late)
+    assert result.get(timeout=PATIENCE) == 0
+    assert log.read_text().split() == [result.id] * 2
+
+
+def waiting(site):
+    """How many messages wait in the queue; none of them is held by anyone."""
+    with site.proj.app.connection_for_read() as connection:
+        channel = connection.default_channel
+        return channel.queue_declare(site.queue, passive=True).message_count

@@ -83,7 +83,7 @@ impl Completion {
         eta: Option<SystemTime>,
         max_retries: Option<u32>,
     ) -> Ended {
-        let retries = info.headers.retries + 1;
+        let retries = info.headers.retries.saturating_add(1);
         let limit = max_retries.or(info.options.max_retries);
         if limit.is_some_and(|limit| retries > i64::from(limit)) {
             let exception = cause.unwrap_or_else(|| self.used_up(info));

@@ -6,13 +6,14 @@ mod ended;
 mod native;
 mod python;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::mpsc;
 use tracing::{debug, info as log_info};
 
 use crate::{
     pool::{Accepted, Run},
+    protocol::repr::repr,
     serialization::Value,
     task::Runner,
     worker::{
@@ -129,4 +130,9 @@ fn info<'a>(request: &'a Request, services: &'a Services) -> RequestInfo<'a> {
         options: &request.definition.options,
         hostname: &services.options.hostname,
     }
+}
+
+/// Seconds as Python shows the number that the limit was given as.
+fn python_seconds(limit: Duration) -> String {
+    if limit.subsec_nanos() == 0 { limit.as_secs().to_string() } else { repr(&Value::Float(limit.as_secs_f64())) }
 }

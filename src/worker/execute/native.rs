@@ -10,7 +10,7 @@ use std::{
 use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::{SemaphorePermit, mpsc};
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     pool::{Accepted, TimeLimits},
@@ -19,7 +19,7 @@ use crate::{
     task::{Arguments, Context, ErasedHandler, Execution, Outcome},
     worker::{
         disposition::{EndKind, disposition},
-        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, info, sends_events},
+        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, info, python_seconds, sends_events},
         request::Request,
         services::Services,
         strategy::DiscardReason,
@@ -143,9 +143,12 @@ async fn limited(
         tokio::select! {
             biased;
             outcome = &mut work => return Ok(outcome),
-            limit = &mut hard => return Ok(Outcome::TimeLimitExceeded(limit)),
+            limit = &mut hard => {
+                error!(target: "celery.worker.request", "Hard time limit ({}s) exceeded for {request}", python_seconds(limit));
+                return Ok(Outcome::TimeLimitExceeded(limit));
+            }
             limit = &mut soft, if !cancelled.is_cancelled() => {
-                warn!(target: "celery.worker.request", "Soft time limit ({}s) exceeded for {request}", limit.as_secs_f64());
+                warn!(target: "celery.worker.request", "Soft time limit ({}s) exceeded for {request}", python_seconds(limit));
                 cancelled.cancel();
             }
             Some(signal) = signals.recv() => match signal {

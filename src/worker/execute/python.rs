@@ -11,7 +11,7 @@ use crate::{
     serialization::Value,
     worker::{
         disposition::{EndKind, disposition},
-        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, info, sends_events},
+        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, info, python_seconds, sends_events},
         request::Request,
         services::Services,
         strategy::DiscardReason,
@@ -165,9 +165,4 @@ async fn store(services: &Services, stored: Stored) -> Result<(), String> {
     let Stored { task_id, state, document, reply_to, correlation_id } = stored;
     let request = StoreRequest { task_id, state: TaskState::from(state.as_str()), document, reply_to, correlation_id };
     services.backend.store(request).await.map_err(|failure| failure.to_string())
-}
-
-/// Seconds as Python shows the number that the limit was given as.
-fn python_seconds(limit: std::time::Duration) -> String {
-    if limit.subsec_nanos() == 0 { limit.as_secs().to_string() } else { limit.as_secs_f64().to_string() }
 }
