@@ -60,6 +60,10 @@ impl Receiver {
         };
         let message = match lifted {
             Ok(message) => message,
+            // To find the name of its task the body has to be read; whatever keeps Celery from that is one error to it.
+            Err((ProtocolError::Undecodable(error), message)) if message.headers.get("task").is_none() => {
+                return Err(refusal(RefusalReason::Undecodable(error), message, acker));
+            }
             Err((error, message)) => return Err(refusal(reason(error), message, acker)),
         };
         let headers = match TaskHeaders::from_message(&message) {

@@ -5,6 +5,7 @@ import time
 
 from celery import Celery
 from celery.exceptions import Ignore, Reject
+from kombu import Queue
 
 app = Celery("proj", broker=os.environ.get("PROJ_BROKER"), backend=os.environ.get("PROJ_BACKEND") or None)
 app.conf.update(
@@ -25,6 +26,10 @@ app.conf.update(
         if os.environ.get("PROJ_VISIBILITY") else {}
     ),
 )
+if os.environ.get("PROJ_DEAD"):
+    # What is rejected goes there, what is acknowledged does not.
+    arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": os.environ["PROJ_DEAD"]}
+    app.conf.task_queues = [Queue(app.conf.task_default_queue, queue_arguments=arguments)]
 
 
 @app.task(name="proj.add")
@@ -70,6 +75,31 @@ def native_hold_and_retry(self, path, gate):
 def native_fail(text):
     """Taken over by a Rust handler where there is one."""
     raise ValueError(text)
+
+
+@app.task(name="proj.when", bind=True)
+def when(self):
+    """When it began, and when it was to begin at the earliest."""
+    return [time.time(), self.request.eta]
+
+
+@app.task(name="proj.native_when", bind=True)
+def native_when(self):
+    """Taken over by a Rust handler where there is one."""
+    return [time.time(), self.request.eta]
+
+
+@app.task(name="proj.note_id")
+def note_id(task_id):
+    """An errback of the old style: given the id of the task that failed."""
+    return task_id
+
+
+@app.task(name="proj.note_error")
+def note_error(request, exc, traceback, path):
+    """An errback of the new style: called where the task failed."""
+    with open(path, "a") as log:
+        log.write(f"{request.id} {exc!r}\n")
 
 
 @app.task(name="proj.pid")

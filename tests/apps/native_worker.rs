@@ -1,6 +1,11 @@
 //! A worker with Rust handlers: what a user's own `main` looks like. Used by the demo, the benchmark and the tests.
 
-use std::{io::Write, path::Path, process::ExitCode, time::Duration};
+use std::{
+    io::Write,
+    path::Path,
+    process::ExitCode,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use celery_rs::{
     App, cli,
@@ -46,6 +51,12 @@ async fn native_hold_and_retry(cx: Context, log: String, gate: String) -> Result
     if retries == 0 { Err(Retry::after(Duration::ZERO).into()) } else { Ok(retries) }
 }
 
+/// When it began, and when it was to begin at the earliest.
+async fn native_when(cx: Context) -> (f64, Option<String>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    (now.as_secs_f64(), cx.headers().eta.clone())
+}
+
 async fn native_fail(text: String) -> Result<(), TaskError> {
     Err(TaskError::new("ValueError", text))
 }
@@ -56,6 +67,7 @@ fn main() -> ExitCode {
         .with(NativeTask::new("proj.native_add", native_add))
         .with(NativeTask::new("proj.native_hold", native_hold))
         .with(NativeTask::new("proj.native_hold_and_retry", native_hold_and_retry))
+        .with(NativeTask::new("proj.native_when", native_when))
         .with(NativeTask::new("proj.native_fail", native_fail));
     cli::main_with(app)
 }

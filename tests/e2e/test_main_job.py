@@ -1,8 +1,11 @@
 """The main job: Python's `apply_async`, our worker, `AsyncResult.get()`."""
 
+from datetime import datetime
+
 import pytest
 from celery import chain, chord, group
 from celery.exceptions import TimeoutError
+from conftest import eventually
 
 PATIENCE = 60
 
@@ -83,6 +86,24 @@ def test_link_and_link_error(redis_site, kind):
     linked.freeze("linked-" + redis_site.queue)
     native.apply_async((1, 2), link=linked)
     assert redis_site.proj.app.AsyncResult(linked.id).get(timeout=PATIENCE) == 13
+    for task in (redis_site.proj.fail, redis_site.proj.native_fail):
+        errback = redis_site.proj.note_id.s()
+        errback.freeze(f"errback-{task.name}-{redis_site.queue}")
+        failed = task.apply_async(("no luck",), link_error=errback)
+        assert redis_site.proj.app.AsyncResult(errback.id).get(timeout=PATIENCE) == failed.id
+        assert failed.state == "FAILURE"
+
+
+def test_new_errbacks_are_called(redis_site, tmp_path):
+    """With request, exception and traceback."""
+    log = tmp_path / "errors"
+    log.touch()
+    redis_site.worker()
+    failed = redis_site.proj.native_fail.apply_async(("no luck",), link_error=redis_site.proj.note_error.s(str(log)))
+    with pytest.raises(ValueError, match="no luck"):
+        failed.get(timeout=PATIENCE)
+    eventually(log.read_text, "the errback was not called")
+    assert log.read_text() == f"{failed.id} ValueError('no luck')\n"
 
 
 def test_custom_state(redis_site):
@@ -90,7 +111,9 @@ def test_custom_state(redis_site):
     assert redis_site.proj.state.delay().get(timeout=PATIENCE) == "done"
 
 
-def test_countdown_is_waited_for(site):
-    worker = site.worker()
-    assert site.proj.add.apply_async((1, 2), countdown=0.3).get(timeout=PATIENCE) == 3
-    assert "received" in worker.text()
+@pytest.mark.parametrize("kind", ["ours", "native"])
+def test_countdown_is_waited_for(site, kind):
+    site.worker(kind=kind)
+    for task in (site.proj.when, site.proj.native_when):
+        began, eta = task.apply_async(countdown=1).get(timeout=PATIENCE)
+        assert began >= datetime.fromisoformat(eta).timestamp()
