@@ -1,14 +1,15 @@
 //! [`App::boot`]: loads the app and settles its settings, before anything connects.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     app::{App, AppError},
-    config::{Layers, Queues, Settings, Strings, WorkerArgs},
+    config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs},
     ipc::Manifest,
     pool::prefork::{Zygote, ZygoteCommand},
     serialization::{Map, Value, json},
     task::{Registry, TaskOptions},
+    worker::RevokedLimits,
 };
 
 /// The hidden subcommand that makes this program a zygote.
@@ -40,6 +41,7 @@ pub struct Booted {
     pub(super) app: App,
     pub(super) args: WorkerArgs,
     pub(super) resolved: Resolved,
+    pub(super) revokes: RevokedLimits,
     pub(super) zygote: Option<(Zygote, ZygoteCommand)>,
 }
 
@@ -90,6 +92,7 @@ impl App {
             app: self,
             args,
             resolved: Resolved(resolved),
+            revokes: revokes(environment)?,
             zygote,
         })
     }
@@ -117,6 +120,22 @@ impl Booted {
     }
 }
 
+/// `CELERY_WORKER_REVOKES_MAX` and `CELERY_WORKER_REVOKE_EXPIRES`, which are no settings.
+fn revokes(environment: &dyn Strings) -> Result<RevokedLimits, ConfigError> {
+    let mut limits = RevokedLimits::default();
+    let invalid = |name, expected| ConfigError::Environment { name, expected };
+    if let Some(max) = environment.string(REVOKES_MAX) {
+        limits.max = max.trim().parse().map_err(|_| invalid(REVOKES_MAX, "int"))?;
+    }
+    if let Some(expires) = environment.string(REVOKE_EXPIRES) {
+        let seconds = expires.trim().parse().ok().filter(|seconds: &f64| *seconds >= 0.0);
+        let seconds = seconds.ok_or(invalid(REVOKE_EXPIRES, "float"))?;
+        // Longer than any clock runs is for ever.
+        limits.expires = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    }
+    Ok(limits)
+}
+
 #[cfg(feature = "python")]
 async fn launch(words: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
     let program =
@@ -140,6 +159,9 @@ fn about(manifest: Option<&Manifest>) -> About {
         platform: manifest.platform.clone(),
     })
 }
+
+const REVOKES_MAX: &str = "CELERY_WORKER_REVOKES_MAX";
+const REVOKE_EXPIRES: &str = "CELERY_WORKER_REVOKE_EXPIRES";
 
 /// Signals that Celery sends in its main process once the pool runs, where this worker has no Python.
 const MAIN_SIGNALS: &[&str] = &[
@@ -184,5 +206,25 @@ fn object(text: &[u8]) -> Result<Map, AppError> {
     match json::parse(text)? {
         Value::Map(map) => Ok(map),
         _ => Ok(Map::new()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn revokes_are_limited_by_the_environment() {
+        let read = |name: &str, text: &str| revokes(&HashMap::from([(name.to_owned(), text.to_owned())]));
+        assert_eq!(revokes(&()).unwrap(), RevokedLimits::default());
+        assert_eq!(read(REVOKES_MAX, "7").unwrap().max, 7);
+        assert_eq!(read(REVOKE_EXPIRES, "0.5").unwrap().expires, Duration::from_millis(500));
+        assert_eq!(read(REVOKE_EXPIRES, "inf").unwrap().expires, Duration::ZERO);
+        for (name, text) in
+            [(REVOKES_MAX, "many"), (REVOKES_MAX, "-1"), (REVOKE_EXPIRES, "soon"), (REVOKE_EXPIRES, "-1")]
+        {
+            let error = read(name, text).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("Invalid value for {name}: expected ")), "{error}");
+        }
     }
 }

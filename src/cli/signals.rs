@@ -26,6 +26,8 @@ pub(super) enum Request {
     Warm,
     /// End what runs, after the soft shutdown's time.
     Cold,
+    /// End what runs at once.
+    Hurried,
 }
 
 /// A signal that is listened to.
@@ -111,22 +113,23 @@ impl Shutdowns {
     /// QUIT announces the cold shutdown; the second INT does not.
     fn colder(&mut self, announce: bool) -> Reaction {
         self.exit.get_or_insert(exit::OK);
-        let (stage, said, announce) = match self.stage {
-            Stage::Running | Stage::Interrupted => (Stage::Cold, COLD_HINT, announce),
-            Stage::Cold => (Stage::Hurried, WAITING, true),
+        let (stage, said, announce, ask) = match self.stage {
+            Stage::Running | Stage::Interrupted => (Stage::Cold, COLD_HINT, announce, Request::Cold),
+            Stage::Cold => (Stage::Hurried, WAITING, true, Request::Hurried),
             Stage::Hurried => return Reaction { at_once: true, ..Reaction::default() },
         };
         self.stage = stage;
         let mut say = vec![said.to_owned()];
         say.extend(announce.then(|| COLD.to_owned()));
-        Reaction { say, ask: Some(Request::Cold), at_once: false }
+        Reaction { say, ask: Some(ask), at_once: false }
     }
 
     fn hang_up(&mut self) -> Reaction {
         self.restart = true;
         self.exit.get_or_insert(exit::OK);
         let line = format!("Restarting celery worker ({})", env::args().collect::<Vec<_>>().join(" "));
-        Reaction { say: vec![line], ask: Some(Request::Warm), at_once: false }
+        let ask = (self.stage < Stage::Cold).then_some(Request::Warm);
+        Reaction { say: vec![line], ask, at_once: false }
     }
 }
 
@@ -163,7 +166,7 @@ pub(super) fn listen(
 
 fn obey(reaction: Reaction, ask: &impl Fn(Request)) {
     if reaction.at_once {
-        exit::at_once(exit::OK);
+        exit::at_once(exit::FAILURE);
     }
     reaction.say.iter().for_each(|line| say(line));
     if let Some(request) = reaction.ask {
@@ -204,11 +207,11 @@ mod tests {
             (&[Terminate, Terminate], Some(Request::Warm), &[WARM], exit::OK),
             (&[Interrupt], Some(Request::Warm), &[HINT, WARM], exit::FAILURE),
             (&[Interrupt, Interrupt], Some(Request::Cold), &[COLD_HINT], exit::FAILURE),
-            (&[Interrupt, Interrupt, Interrupt], Some(Request::Cold), &[WAITING, COLD], exit::FAILURE),
+            (&[Interrupt, Interrupt, Interrupt], Some(Request::Hurried), &[WAITING, COLD], exit::FAILURE),
             (&[Quit], Some(Request::Cold), &[COLD_HINT, COLD], exit::OK),
             (&[Terminate, Quit], Some(Request::Cold), &[COLD_HINT, COLD], exit::OK),
             (&[Quit, Terminate], None, &[WARM], exit::OK),
-            (&[Quit, Interrupt], Some(Request::Cold), &[WAITING, COLD], exit::OK),
+            (&[Quit, Interrupt], Some(Request::Hurried), &[WAITING, COLD], exit::OK),
         ] {
             let (shutdowns, reaction) = after(None, signals);
             assert_eq!((reaction.ask, reaction.say), (ask, say.iter().map(|s| s.to_string()).collect()), "{signals:?}");
@@ -233,5 +236,8 @@ mod tests {
         let (shutdowns, reaction) = after(None, &[Hangup]);
         assert!(shutdowns.restart());
         assert_eq!(reaction.ask, Some(Request::Warm));
+        let (shutdowns, reaction) = after(None, &[Quit, Hangup]);
+        assert!(shutdowns.restart());
+        assert_eq!(reaction.ask, None, "a cold stop does not become warm again");
     }
 }

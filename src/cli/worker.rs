@@ -84,8 +84,14 @@ async fn work(
     }
     let (ask, asked) = watch::channel(None);
     let ask = Arc::new(ask);
+    // A later word counts only if it is more urgent.
     let pass_on = move |request| {
-        let _ = ask.send(Some(shutdown(request)));
+        let request = Some(shutdown(request));
+        ask.send_if_modified(|asked| {
+            let more = request > *asked;
+            *asked = request.max(*asked);
+            more
+        });
     };
     signals::listen(Arc::clone(&shutdowns), pass_on)
         .map_err(|error| failure(format!("signals cannot be handled: {error}")))?;
@@ -101,6 +107,7 @@ fn shutdown(request: Request) -> Shutdown {
     match request {
         Request::Warm => Shutdown::Warm,
         Request::Cold => Shutdown::Cold,
+        Request::Hurried => Shutdown::Hurried,
     }
 }
 

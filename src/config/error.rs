@@ -28,6 +28,14 @@ pub enum ConfigError {
         /// Why not, and what would do.
         reason: String,
     },
+    /// An environment variable that Celery reads without a setting, and that cannot be understood.
+    #[error("Invalid value for {name}: expected {expected}")]
+    Environment {
+        /// The variable.
+        name: &'static str,
+        /// `int` or `float`.
+        expected: &'static str,
+    },
     /// `key=value` on the command line that cannot be understood.
     #[error("{0}")]
     Override(String),

@@ -10,7 +10,7 @@ use std::{
 
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     broker::{Connection, Deliveries, Delivery},
@@ -100,13 +100,14 @@ impl Dispatcher {
         let options = &services.options;
         let seats = options.concurrency;
         let qos = Qos::new(base_prefetch(options, seats), options.eta_task_limit);
+        let revoked = Revoked::new(options.revokes);
         Self {
             services,
             receiver,
             state: State::default(),
             eta: EtaQueue::default(),
             rates: RateLimits::default(),
-            revoked: Revoked::default(),
+            revoked,
             qos,
             executions: Executions::new(),
             stats,
@@ -141,7 +142,9 @@ impl Dispatcher {
                 }
                 _ = inbox.reports.recv_many(&mut reports, BATCH) => self.note(&mut reports),
                 () = wait_until(due), if due.is_some() => self.start_due(),
-                Some(event) = inbox.session.recv() => {
+                event = inbox.session.recv() => {
+                    // A session that ended without a word would leave a worker that never works again.
+                    let Some(event) = event else { return StopReason::Broker("the session has ended".to_owned()) };
                     if let Some(reason) = self.on_session(event) {
                         return reason;
                     }
@@ -238,8 +241,10 @@ impl Dispatcher {
 
     fn throttle(&mut self, request: Request) {
         let ready = match request.definition.options.rate_limit {
-            Some(limit) => self.rates.admit(request, limit, Instant::now()),
-            None => Some(request),
+            Some(limit) if !self.services.options.disable_rate_limits => {
+                self.rates.admit(request, limit, Instant::now())
+            }
+            _ => Some(request),
         };
         if let Some(request) = ready {
             self.start(request);
@@ -293,7 +298,10 @@ impl Dispatcher {
                     self.processed += 1;
                     self.state.accept(number, accepted);
                 }
-                Report::Ended(number) => drop(self.state.forget(number)),
+                Report::Ended(number) => {
+                    self.state.forget(number);
+                    self.restore_prefetch(number);
+                }
             }
         }
         self.stats.set(self.state.active(), self.processed);
@@ -313,8 +321,11 @@ impl Dispatcher {
                 self.live = Some(Live { connection, deliveries });
                 None
             }
-            SessionEvent::Down(_) => {
+            SessionEvent::Down(window) => {
                 self.lose_session();
+                self.reduce_prefetch();
+                // The session may have been stopped meanwhile.
+                let _ = window.send(self.qos.base());
                 None
             }
             SessionEvent::GaveUp(failure) => Some(StopReason::Broker(failure.to_string())),
@@ -332,7 +343,39 @@ impl Dispatcher {
         self.rates.clear();
         self.signal_all(|entry| entry.accepted.is_none(), Signal::Withdraw);
         if self.services.options.cancel_on_connection_loss {
-            self.signal_all(|entry| entry.accepted.is_some() && entry.definition.options.acks_late, Signal::Cancel);
+            let is_lost = |entry: &Entry| entry.accepted.is_some() && entry.definition.options.acks_late;
+            for (_, entry) in self.state.entries().filter(|(_, entry)| is_lost(entry)) {
+                warn!(target: "celery.worker.consumer.consumer",
+                    "Task {}[{}] cannot be acknowledged after a connection loss since late acknowledgement is enabled for it.\n\
+                     Terminating it instead.\n", entry.headers.display_name(), entry.headers.id);
+            }
+            self.signal_all(is_lost, Signal::Cancel);
+        }
+    }
+
+    fn reduce_prefetch(&mut self) {
+        let options = &self.services.options;
+        if !options.reduce_prefetch {
+            return;
+        }
+        let active = self.state.active();
+        if let Some(reduced) = self.qos.reduce(active, options.prefetch_multiplier) {
+            info!(target: "celery.worker.consumer.consumer",
+                "Temporarily reducing the prefetch count to {reduced} to avoid over-fetching since {active} tasks are currently \
+                 being processed.\nThe prefetch count will be gradually restored to {} as the tasks complete processing.",
+                base_prefetch(options, self.seats));
+        }
+    }
+
+    /// One that the current connection brought has ended.
+    fn restore_prefetch(&mut self, number: u64) {
+        if number < self.first_of_session {
+            return;
+        }
+        if let Some(whole) = self.qos.restore(self.services.options.prefetch_multiplier) {
+            info!(target: "celery.worker.consumer.consumer",
+                "Resuming normal operations following a restart.\n\
+                 Prefetch count has been restored to the maximum of {whole}");
         }
     }
 

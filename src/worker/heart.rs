@@ -11,6 +11,11 @@ use crate::{
     worker::session::SessionHook,
 };
 
+/// Celery's default.
+const FREQ: Duration = Duration::from_secs(2);
+/// Beyond which clocks overflow.
+const SLOWEST: Duration = Duration::from_secs(u32::MAX as u64);
+
 /// The heartbeat of one worker.
 pub struct Heart {
     events: EventDispatcher,
@@ -21,7 +26,7 @@ pub struct Heart {
 }
 
 impl Heart {
-    /// A heart that beats every `freq` until `stop`, once [`Heart::beat`] runs.
+    /// A heart that beats every `freq` until `stop`, once [`Heart::beat`] runs; zero is Celery's default of two seconds.
     pub fn new(
         events: EventDispatcher,
         stats: WorkerStats,
@@ -29,7 +34,7 @@ impl Heart {
         software_version: String,
         stop: CancellationToken,
     ) -> Self {
-        Self { events, stats, freq, software_version, stop }
+        Self { events, stats, freq: sensible(freq), software_version, stop }
     }
 
     /// Beats until stopped, then says that the worker is offline.
@@ -54,5 +59,24 @@ impl SessionHook for Heart {
     fn on_session<'a>(&'a self, _connection: &'a Arc<dyn Connection>) -> BoxFuture<'a, Result<(), BrokerError>> {
         self.send("worker-online");
         Box::pin(async { Ok(()) })
+    }
+}
+
+fn sensible(freq: Duration) -> Duration {
+    if freq.is_zero() { FREQ } else { freq.min(SLOWEST) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_frequency_stops_the_heart() {
+        for freq in [Duration::ZERO, Duration::MAX, Duration::from_nanos(1)] {
+            let mut ticks = tokio::time::interval(sensible(freq));
+            ticks.tick().await;
+            let _ = futures::poll!(Box::pin(ticks.tick()));
+        }
+        assert_eq!(sensible(Duration::ZERO), FREQ);
     }
 }

@@ -55,7 +55,7 @@ use session::Session;
 
 pub use command::{Command, WorkerHandle};
 pub use dispatcher::Dispatcher;
-pub use options::{ConnectionPolicy, WorkerOptions};
+pub use options::{ConnectionPolicy, RevokedLimits, WorkerOptions};
 pub use orders::PoolBusy;
 pub use publisher::SessionPublisher;
 pub use session::SessionHook;
@@ -235,13 +235,13 @@ async fn finish(dispatcher: &mut Dispatcher, inbox: &mut Inbox, reason: &StopRea
     }
     dispatcher.drain();
     let mut cold = inbox.shutdown.clone();
-    let asked_cold = *reason == StopReason::Asked(Shutdown::Cold);
+    let asked_cold = matches!(reason, StopReason::Asked(asked) if *asked >= Shutdown::Cold);
     let soft = dispatcher.soft_shutdown_timeout();
     let told_cold = async {
-        if !asked_cold && cold.wait_for(|asked| *asked == Some(Shutdown::Cold)).await.is_err() {
-            std::future::pending::<()>().await;
+        if !asked_cold {
+            told(&mut cold, Shutdown::Cold).await;
         }
-        tokio::time::sleep(soft).await;
+        let _ = tokio::time::timeout(soft, told(&mut cold, Shutdown::Hurried)).await;
     };
     dispatcher.executions.close();
     let executions = dispatcher.executions.clone();
@@ -255,6 +255,13 @@ async fn finish(dispatcher: &mut Dispatcher, inbox: &mut Inbox, reason: &StopRea
     };
     if cut_short {
         cut(dispatcher, inbox).await;
+    }
+}
+
+/// Resolves when that much is asked, or more.
+async fn told(shutdown: &mut watch::Receiver<Option<Shutdown>>, least: Shutdown) {
+    if shutdown.wait_for(|asked| *asked >= Some(least)).await.is_err() {
+        std::future::pending::<()>().await;
     }
 }
 

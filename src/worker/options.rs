@@ -37,8 +37,30 @@ pub struct WorkerOptions {
     pub soft_shutdown_timeout: Duration,
     /// `worker_cancel_long_running_tasks_on_connection_loss`. Default false.
     pub cancel_on_connection_loss: bool,
+    /// `worker_enable_prefetch_count_reduction`: after a reconnect the window leaves room for what is still active, and grows
+    /// again as tasks end. Not where the broker cannot change the window of a running consumer.
+    pub reduce_prefetch: bool,
+    /// `worker_disable_rate_limits`. Default false.
+    pub disable_rate_limits: bool,
+    /// Most revoked ids that are kept, and for how long.
+    pub revokes: RevokedLimits,
     /// `--purge`: empty the queues before consuming.
     pub purge: bool,
+}
+
+/// How many revoked ids are kept, and for how long (`celery/worker/state.py`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RevokedLimits {
+    /// `CELERY_WORKER_REVOKES_MAX`: the oldest go first; 0 is no limit. Default 50,000.
+    pub max: usize,
+    /// `CELERY_WORKER_REVOKE_EXPIRES`: looked at once there are `max`; zero is for ever. Default three hours.
+    pub expires: Duration,
+}
+
+impl Default for RevokedLimits {
+    fn default() -> Self {
+        Self { max: 50_000, expires: Duration::from_secs(10_800) }
+    }
 }
 
 /// `broker_connection_retry` and its kin.

@@ -7,6 +7,8 @@ const MAX_PREFETCH: u32 = 65_535;
 #[derive(Debug)]
 pub struct Qos {
     base: u32,
+    /// Less than `base` after a reconnect, while much is still active from before.
+    reduced: Option<u32>,
     waiting: u32,
     limit: Option<u32>,
     told: Option<u32>,
@@ -15,7 +17,7 @@ pub struct Qos {
 impl Qos {
     /// `base` deliveries for what can run soon (0 is unlimited); `limit` caps the window once ETA tasks have widened it.
     pub fn new(base: u32, limit: Option<u32>) -> Self {
-        Self { base, waiting: 0, limit, told: None }
+        Self { base, reduced: None, waiting: 0, limit, told: None }
     }
 
     /// A task waits for its time: it must not keep others out.
@@ -39,12 +41,33 @@ impl Qos {
         self.told = None;
     }
 
+    /// After a loss: leaves room for so many tasks that are still active, each with its share of the window. Gives back the
+    /// new base, if it is smaller (`Consumer.on_connection_error_after_connected`).
+    pub fn reduce(&mut self, active: usize, multiplier: u32) -> Option<u32> {
+        let active = u32::try_from(active).unwrap_or(u32::MAX);
+        let reduced = self.base.saturating_sub(active.saturating_mul(multiplier)).max(multiplier);
+        self.reduced = Some(reduced).filter(|reduced| *reduced < self.base);
+        self.reduced
+    }
+
+    /// A message has been settled: what was reduced grows by one task's share. Gives back the base once it is whole again.
+    pub fn restore(&mut self, multiplier: u32) -> Option<u32> {
+        let grown = self.reduced?.saturating_add(multiplier);
+        self.reduced = Some(grown).filter(|grown| *grown < self.base);
+        self.reduced.is_none().then_some(self.base)
+    }
+
+    /// The window without what waits for its time.
+    pub fn base(&self) -> u32 {
+        self.reduced.unwrap_or(self.base)
+    }
+
     /// What the window should be now.
     pub fn value(&self) -> u32 {
         if self.base == 0 {
             return 0;
         }
-        let wanted = self.base.saturating_add(self.waiting);
+        let wanted = self.base().saturating_add(self.waiting);
         let capped =
             if self.waiting > 0 { self.limit.map_or(wanted, |limit| wanted.min(limit.max(1))) } else { wanted };
         if capped > MAX_PREFETCH { 0 } else { capped }
@@ -71,6 +94,21 @@ mod tests {
         qos.decrement();
         assert_eq!(qos.changed(), Some(9));
         assert_eq!(qos.changed(), None);
+    }
+
+    #[test]
+    fn a_window_is_reduced_by_what_is_active_and_grows_again() {
+        let mut qos = Qos::new(16, None);
+        assert_eq!(qos.reduce(0, 4), None);
+        assert_eq!(qos.reduce(3, 4), Some(4));
+        assert_eq!(qos.value(), 4);
+        assert_eq!((qos.restore(4), qos.value()), (None, 8));
+        assert_eq!((qos.restore(4), qos.value()), (None, 12));
+        assert_eq!((qos.restore(4), qos.value()), (Some(16), 16));
+        assert_eq!((qos.restore(4), qos.value()), (None, 16));
+        assert_eq!(qos.reduce(usize::MAX, 4), Some(4));
+        assert_eq!(qos.reduce(0, 4), None);
+        assert_eq!(qos.value(), 16);
     }
 
     #[test]

@@ -80,6 +80,23 @@ impl Bucket {
     }
 }
 
+/// As good as never, and no clock overflows with it.
+const NEVER: Duration = Duration::from_secs(u32::MAX as u64);
+
 fn interval(limit: RateLimit) -> Duration {
-    Duration::try_from_secs_f64(1.0 / limit.per_second).unwrap_or(Duration::from_secs(u64::from(u32::MAX)))
+    Duration::try_from_secs_f64(1.0 / limit.per_second).unwrap_or(NEVER).min(NEVER)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_rate_is_too_slow_for_the_clock() {
+        for per_second in [1e-19, 1e-300, f64::MIN_POSITIVE, f64::NAN, -1.0] {
+            let interval = interval(RateLimit { per_second });
+            assert!(Instant::now().checked_add(interval).is_some(), "{per_second}");
+        }
+        assert_eq!(interval(RateLimit { per_second: 4.0 }), Duration::from_millis(250));
+    }
 }

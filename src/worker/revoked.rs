@@ -2,18 +2,17 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use crate::{
     protocol::{TaskHeaders, repr::repr},
     serialization::{Map, Value},
+    worker::options::RevokedLimits,
 };
 
-/// Ids kept at most; the oldest go first (`CELERY_WORKER_REVOKES_MAX`).
-pub const REVOKES_MAX: usize = 50_000;
-/// How long an id is kept once there are too many, or when asked (`CELERY_WORKER_REVOKE_EXPIRES`).
-pub const REVOKE_EXPIRES: Duration = Duration::from_secs(10_800);
+/// Notes of ids that were revoked once more, beyond as many as there are ids.
+const MOST_SUPERSEDED: usize = 64;
 
 /// The revoked ids and stamps of this worker. Owned by the dispatcher.
 #[derive(Debug)]
@@ -21,20 +20,13 @@ pub struct Revoked {
     ids: HashMap<String, Instant>,
     order: VecDeque<(String, Instant)>,
     stamps: Map,
-    max: usize,
-    expires: Duration,
-}
-
-impl Default for Revoked {
-    fn default() -> Self {
-        Self::new(REVOKES_MAX, REVOKE_EXPIRES)
-    }
+    limits: RevokedLimits,
 }
 
 impl Revoked {
-    /// At most `max` ids, each for at least `expires`.
-    pub fn new(max: usize, expires: Duration) -> Self {
-        Self { ids: HashMap::new(), order: VecDeque::new(), stamps: Map::new(), max, expires }
+    /// None yet.
+    pub fn new(limits: RevokedLimits) -> Self {
+        Self { ids: HashMap::new(), order: VecDeque::new(), stamps: Map::new(), limits }
     }
 
     /// Whether a task is revoked by its id.
@@ -79,30 +71,67 @@ impl Revoked {
         })
     }
 
+    /// As `LimitedSet` does it: nothing is looked at before there are `max`, not even the age.
     fn purge(&mut self, now: Instant) {
-        while self.order.len() > self.max {
-            let Some((_, at)) = self.order.front() else { return };
-            let stale = self.ids.len() > self.max || now.duration_since(*at) > self.expires;
-            let superseded = self.order.front().is_some_and(|(id, at)| self.ids.get(id) != Some(at));
-            if !stale && !superseded {
+        if self.order.len() > 2 * self.ids.len() + MOST_SUPERSEDED {
+            let ids = &self.ids;
+            self.order.retain(|(id, at)| ids.get(id) == Some(at));
+        }
+        let RevokedLimits { max, expires } = self.limits;
+        if max == 0 || self.ids.len() < max {
+            return;
+        }
+        while let Some((id, at)) = self.order.front() {
+            let is_current = self.ids.get(id) == Some(at);
+            let is_expired = !expires.is_zero() && now.saturating_duration_since(*at) >= expires;
+            if is_current && !is_expired && self.ids.len() <= max {
                 return;
             }
-            if let Some((id, at)) = self.order.pop_front()
-                && self.ids.get(&id) == Some(&at)
-            {
-                self.ids.remove(&id);
+            if is_current {
+                self.ids.remove(id);
             }
+            self.order.pop_front();
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    fn revoked(max: usize, expires: u64) -> Revoked {
+        Revoked::new(RevokedLimits { max, expires: Duration::from_secs(expires) })
+    }
+
+    #[test]
+    fn the_old_go_once_there_are_many() {
+        let mut revoked = revoked(3, 60);
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        revoked.insert("a", start);
+        revoked.insert("b", after(61));
+        assert!(revoked.contains("a"));
+        revoked.insert("c", after(62));
+        assert_eq!(revoked.ids().collect::<Vec<_>>(), ["b", "c"]);
+    }
+
+    #[test]
+    fn without_limit_nothing_goes_but_what_is_noted_twice() {
+        let mut revoked = revoked(0, 1);
+        let start = Instant::now();
+        for second in 0..1000 {
+            revoked.insert("a", start + Duration::from_secs(second));
+        }
+        revoked.insert("b", start + Duration::from_secs(1000));
+        assert_eq!(revoked.ids().collect::<Vec<_>>(), ["a", "b"]);
+        assert!(revoked.order.len() < 100, "{}", revoked.order.len());
+    }
 
     #[test]
     fn the_oldest_goes_when_there_are_too_many() {
-        let mut revoked = Revoked::new(2, Duration::from_secs(60));
+        let mut revoked = revoked(2, 60);
         let now = Instant::now();
         for id in ["a", "b", "c"] {
             revoked.insert(id, now);
@@ -113,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_stamp_matches_a_value_or_any_of_a_list() {
-        let mut revoked = Revoked::default();
+        let mut revoked = revoked(2, 60);
         revoked.insert_stamp("customer", vec!["x".into()]);
         let stamped = |value: Value| TaskHeaders {
             stamped_headers: Some(vec!["customer".to_owned()]),

@@ -6,7 +6,7 @@
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -26,8 +26,8 @@ pub trait SessionHook: Send + Sync {
 pub enum SessionEvent {
     /// Consuming; deliveries come through the receiver until the connection is lost.
     Up(Arc<dyn Connection>, Deliveries),
-    /// The connection is gone; another attempt is under way.
-    Down(BrokerError),
+    /// The connection is gone; another attempt is made as soon as the window to begin with is told.
+    Down(oneshot::Sender<u32>),
     /// No further attempt will be made.
     GaveUp(BrokerError),
 }
@@ -42,7 +42,7 @@ pub struct Session {
     pub queues: watch::Receiver<Vec<Queue>>,
     /// Node name, for the log.
     pub hostname: String,
-    /// The window to begin with; the dispatcher changes it later.
+    /// The window to begin with; the dispatcher changes it later, and gives another one for each further connection.
     pub prefetch: u32,
     /// Whether to empty the queues on the first connect.
     pub purge: bool,
@@ -62,8 +62,8 @@ impl Session {
     /// Runs until stopped or out of retries. The connection itself is left open for the dispatcher to close.
     pub async fn run(mut self) {
         let mut restarts = RestartGuard::default();
-        // Whether a connection was ever made, and whether one was ever lost.
-        let (mut established, mut connected_before) = (false, false);
+        // Whether a connection was ever made, and whether one was ever consumed from.
+        let (mut established, mut was_ready) = (false, false);
         while !self.stop.is_cancelled() {
             restarts.step().await;
             let Some(outcome) = self.stoppable(self.connect(established)).await else { return };
@@ -75,26 +75,29 @@ impl Session {
             let Some(begun) = self.stoppable(self.begin(&connection)).await else { return };
             let failure = match begun {
                 Ok(()) => {
-                    if !connected_before {
+                    if !was_ready {
                         info!(target: "celery.apps.worker", "{} ready.", self.hostname);
                     }
+                    was_ready = true;
+                    self.purge = false;
                     self.stoppable(connection.closed()).await
                 }
                 Err(failure) => Some(failure),
             };
             let Some(failure) = failure else { return };
-            self.purge = false;
             self.current.send_replace(None);
             if !self.may_retry(&failure) {
                 return self.give_up(failure).await;
             }
-            connected_before = true;
             warn!(target: "celery.worker.consumer.consumer",
                 "consumer: Connection to broker lost. Trying to re-establish the connection... ({failure})");
             drop(connection);
-            if self.events.send(SessionEvent::Down(failure)).await.is_err() {
+            let (answer, prefetch) = oneshot::channel();
+            if self.events.send(SessionEvent::Down(answer)).await.is_err() {
                 return;
             }
+            let Some(Ok(prefetch)) = self.stoppable(prefetch).await else { return };
+            self.prefetch = prefetch;
         }
     }
 

@@ -7,6 +7,8 @@ pub enum Shutdown {
     Warm,
     /// Give active tasks no more than the soft shutdown timeout, then end them.
     Cold,
+    /// End active tasks at once, whatever is left of the soft shutdown timeout.
+    Hurried,
 }
 
 /// Why [`Worker::run`](super::Worker::run) returned.

@@ -50,7 +50,11 @@ def test_the_window_is_right_again_after_a_reconnect(cut_site):
     for _ in range(3):
         cut_site.proj.add.apply_async((1, 1), countdown=3600)
     inspect = cut_site.proj.app.control.inspect(destination=["ours0@test"], timeout=20, limit=1)
-    window = lambda: inspect.stats()["ours0@test"]["prefetch_count"]  # noqa: E731
+
+    def window():
+        # After a connect it takes messages before it takes commands.
+        return eventually(inspect.stats)["ours0@test"]["prefetch_count"]
+
     eventually(lambda: worker.text().count("received") == 3, "they were not received")
     assert window() == 4 + 3
     cut_site.proxy.cut()
@@ -122,3 +126,108 @@ def test_a_cold_shutdown_does_not_wait_for_a_dead_backend(rabbit_site, redis_ser
         eventually(lambda: proxy.attempts > attempts, "it did not try to store")
         worker.process.send_signal(signal.SIGQUIT)
         worker.process.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("kind", ["celery", "ours"])
+def test_the_window_is_reduced_while_tasks_are_active(cut_site, tmp_path, kind):
+    log, gate = tmp_path / "runs", tmp_path / "gate"
+    log.touch()
+    worker = cut_site.worker("-c", "2", "--without-gossip", kind=kind)
+    name = f"{kind}0@test"
+    cut_site.proj.hold_here.delay(str(log), str(gate))
+    eventually(lambda: runs(log), "it did not begin")
+    inspect = cut_site.proj.app.control.inspect(destination=[name], timeout=2, limit=1)
+    window = lambda: eventually(inspect.stats)[name]["prefetch_count"]  # noqa: E731
+    assert window() == 8
+    cut_site.proxy.cut()
+    eventually(lambda: "Temporarily reducing the prefetch count to 4" in worker.text(), "it was not reduced")
+    eventually(lambda: worker.text().count("Connected to") == 2, "it did not come back")
+    assert window() == 4
+    assert cut_site.proj.add.delay(1, 2).get(timeout=PATIENCE) == 3
+    eventually(lambda: "Prefetch count has been restored to the maximum of 8" in worker.text(), "it was not restored")
+    assert window() == 8
+
+
+def test_the_window_is_not_reduced_when_told(cut_site, tmp_path):
+    log, gate = tmp_path / "runs", tmp_path / "gate"
+    log.touch()
+    worker = cut_site.worker("-c", "1", "--without-gossip", "worker.enable_prefetch_count_reduction=False")
+    cut_site.proj.hold_here.delay(str(log), str(gate))
+    eventually(lambda: runs(log), "it did not begin")
+    cut_site.proxy.cut()
+    eventually(lambda: worker.text().count("Connected to") == 2, "it did not come back")
+    inspect = cut_site.proj.app.control.inspect(destination=["ours0@test"], timeout=2, limit=1)
+    assert eventually(inspect.stats)["ours0@test"]["prefetch_count"] == 4
+    assert "Temporarily reducing" not in worker.text()
+
+
+@pytest.mark.parametrize("kind", ["celery", "ours", "native"])
+def test_late_acks_are_cancelled_on_a_loss_when_told(cut_site, tmp_path, kind):
+    log, gate = tmp_path / "runs", tmp_path / "gate"
+    log.touch()
+    options = ("-c", "1", "worker.cancel_long_running_tasks_on_connection_loss=True")
+    worker = cut_site.worker(*options, kind=kind, env={"PROJ_ACKS_LATE": "1"})
+    result = cut_site.proj.native_hold.delay(str(log), str(gate))
+    eventually(lambda: runs(log), "it did not begin")
+    cut_site.proxy.cut()
+    eventually(lambda: len(runs(log)) == 2, "it was not cancelled, or did not come again")
+    assert f"[{result.id}] cannot be acknowledged after a connection loss" in worker.text()
+    gate.touch()
+    assert result.get(timeout=PATIENCE) == 0
+
+
+@pytest.mark.parametrize("kind", ["celery", "ours"])
+def test_a_channel_error_ends_the_worker_or_is_tried_again(rabbit_site, kind):
+    """A queue that exists with other arguments."""
+    with rabbit_site.proj.app.connection_for_write() as connection:
+        declare = lambda: connection.channel().queue_declare(  # noqa: E731
+            rabbit_site.queue, durable=True, auto_delete=False, arguments={"x-max-length": 7}
+        )
+        declare()
+        worker = rabbit_site.worker("-c", "1", kind=kind, ready=False)
+        assert worker.process.wait(PATIENCE) == 1
+        assert "PRECONDITION_FAILED" in worker.text()
+        worker = rabbit_site.worker("-c", "1", "broker.channel_error_retry=True", kind=kind, ready=False)
+        eventually(lambda: worker.text().count("PRECONDITION_FAILED") > 1, "it was not tried again")
+        connection.channel().queue_delete(rabbit_site.queue)
+        worker.wait_ready()
+
+
+@pytest.mark.parametrize("kind", ["celery", "ours", "native"])
+def test_priority_is_inherited_when_told(rabbit_site, kind):
+    """The next link of a chain and a link have the priority of the task that sends them."""
+    site = rabbit_site
+    native, add = site.proj.native_add, site.proj.add
+    elsewhere = site.queue + "-next"
+    with site.proj.app.connection_for_write() as connection:
+        channel = connection.default_channel
+        channel.queue_declare(elsewhere, durable=True, auto_delete=False)
+        for told in (True, False):
+            worker = site.worker("-c", "1", f"task.inherit_parent_priority={told}", kind=kind)
+            (native.s(1, 2) | add.s(3).set(queue=elsewhere)).apply_async(priority=5)
+            native.apply_async((1, 2), priority=6, link=add.s(3).set(queue=elsewhere))
+            found = sorted(
+                eventually(lambda: channel.basic_get(elsewhere, no_ack=True)).properties.get("priority") or 0 for _ in range(2)
+            )
+            assert found == ([5, 6] if told else [0, 0])
+            assert worker.terminate() == 0
+
+
+@pytest.mark.parametrize("kind", ["celery", "ours"])
+def test_rate_limits_can_be_off(redis_site, kind):
+    redis_site.worker("-c", "1", "--without-gossip", "worker.disable_rate_limits=True", kind=kind)
+    name = f"{kind}0@test"
+    replies = redis_site.proj.app.control.rate_limit("proj.add", "1/h", destination=[name], reply=True, timeout=20, limit=1)
+    assert replies == [{name: {"ok": "new rate limit set successfully"}}]
+    results = [redis_site.proj.add.delay(n, n) for n in range(3)]
+    assert [result.get(timeout=PATIENCE) for result in results] == [0, 2, 4]
+
+
+@pytest.mark.parametrize("kind", ["celery", "ours"])
+def test_revoked_ids_are_as_many_as_told(redis_site, kind):
+    redis_site.worker("-c", "1", "--without-gossip", kind=kind, env={"CELERY_WORKER_REVOKES_MAX": "2"})
+    name = f"{kind}0@test"
+    control = redis_site.proj.app.control
+    for id_ in "abc":
+        control.revoke(id_, destination=[name], reply=True, timeout=20, limit=1)
+    assert sorted(control.inspect(destination=[name], timeout=20, limit=1).revoked()[name]) == ["b", "c"]

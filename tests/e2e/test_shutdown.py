@@ -55,6 +55,18 @@ def test_second_interrupt_is_cold(redis_site, tmp_path):
     assert "terminate all running tasks!" in worker.text()
 
 
+def test_third_interrupt_cuts_the_soft_shutdown_short(redis_site, tmp_path):
+    worker = redis_site.worker("-c", "1", "worker.soft_shutdown_timeout=600")
+    log = tmp_path / "runs"
+    log.touch()
+    redis_site.proj.mark.delay(str(log), 600)
+    eventually(lambda: log.read_text(), "nothing began")
+    for words in ("Warm shutdown", "terminate all running tasks!", "Waiting gracefully for cold shutdown"):
+        worker.process.send_signal(signal.SIGINT)
+        eventually(lambda: words in worker.text(), f"it did not say: {words}")  # noqa: B023
+    worker.process.wait(PATIENCE)
+
+
 def test_children_end_with_their_parent(redis_site):
     worker = redis_site.worker("-c", "2")
     child = redis_site.proj.pid.delay().get(timeout=PATIENCE)
