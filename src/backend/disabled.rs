@@ -1,9 +1,8 @@
 //! [`DisabledBackend`]: no result backend is configured, and nothing is kept.
 
-use bytes::Bytes;
 use futures::future::{BoxFuture, FutureExt, ready};
 
-use crate::backend::{BackendError, ChordPart, ChordProgress, ResultBackend, StoreRequest, document::Format};
+use crate::backend::{BackendError, ResultBackend, StoreRequest, document::Format};
 
 /// `celery/backends/base.py:DisabledBackend`. Producers refuse chords with it, so that its parts never meet.
 #[derive(Debug, Default)]
@@ -23,22 +22,6 @@ impl ResultBackend for DisabledBackend {
         ready(Ok(())).boxed()
     }
 
-    fn fetch<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, BackendError>> {
-        ready(Ok(None)).boxed()
-    }
-
-    fn chord_part(&self, _: ChordPart) -> BoxFuture<'_, Result<ChordProgress, BackendError>> {
-        ready(Ok(ChordProgress::Waiting)).boxed()
-    }
-
-    fn chord_done<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), BackendError>> {
-        ready(Ok(())).boxed()
-    }
-
-    fn chord_failed<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), BackendError>> {
-        ready(Ok(())).boxed()
-    }
-
     fn format(&self) -> &Format {
         &self.format
     }
@@ -49,9 +32,5 @@ impl ResultBackend for DisabledBackend {
 
     fn uri(&self) -> String {
         "disabled://".to_owned()
-    }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
     }
 }

@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
-use futures::future::{BoxFuture, FutureExt, ready};
+use futures::future::{BoxFuture, FutureExt};
 
 use crate::{
-    backend::{BackendError, BackendOptions, ChordPart, ChordProgress, ResultBackend, StoreRequest, document::Format},
+    backend::{BackendError, BackendOptions, ResultBackend, StoreRequest, document::Format},
     broker::Publish,
     protocol::{Headers, Message, Properties, Route},
     serialization::Map,
@@ -64,23 +63,6 @@ impl ResultBackend for RpcBackend {
         self.send(request).boxed()
     }
 
-    fn fetch<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, BackendError>> {
-        ready(Ok(None)).boxed()
-    }
-
-    /// Producers refuse chords with this backend; a part that comes all the same meets nobody.
-    fn chord_part(&self, _: ChordPart) -> BoxFuture<'_, Result<ChordProgress, BackendError>> {
-        ready(Ok(ChordProgress::Waiting)).boxed()
-    }
-
-    fn chord_done<'a>(&'a self, _: &'a str, _: &'a str) -> BoxFuture<'a, Result<(), BackendError>> {
-        ready(Ok(())).boxed()
-    }
-
-    fn chord_failed<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<(), BackendError>> {
-        ready(Ok(())).boxed()
-    }
-
     fn format(&self) -> &Format {
         &self.format
     }
@@ -88,15 +70,14 @@ impl ResultBackend for RpcBackend {
     fn uri(&self) -> String {
         "rpc://".to_owned()
     }
-
-    fn close(&self) -> BoxFuture<'_, ()> {
-        ready(()).boxed()
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
+
+    use bytes::Bytes;
+    use futures::future::ready;
 
     use super::*;
     use crate::{broker::BrokerError, protocol::TaskState};

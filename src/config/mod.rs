@@ -1,7 +1,7 @@
 //! Celery's settings, typed: what the app says, overridden by the environment and the command line.
 //!
-//! Everything here is plain data that arrives as values; nothing reads a file, the process environment (but through
-//! [`Strings`]) or an app.
+//! Everything here is plain data that arrives as values; nothing reads a file (but the certificates that a [`TlsClient`]
+//! names), the process environment (but through [`Strings`]) or an app.
 
 mod args;
 mod concurrency;
@@ -17,6 +17,7 @@ mod reader;
 pub mod routes;
 mod settings;
 mod sources;
+mod tls;
 pub mod url;
 
 pub use args::{Autoscale, WorkerArgs};
@@ -30,3 +31,4 @@ pub use settings::{
     ResultSettings, Settings, TaskSettings, WorkerSettings,
 };
 pub use sources::{Layer, Layers, Strings};
+pub use tls::{TlsCheck, TlsClient, TlsError};

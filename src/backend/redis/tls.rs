@@ -1,20 +1,12 @@
 //! [`TlsSettings`]: the `ssl_*` options of redis-py, as a rustls connector.
 
-use std::sync::Arc;
+use std::path::PathBuf;
 
 use fred::types::config::{TlsConfig, TlsConnector};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
-};
 
 use crate::{
     backend::{BackendError, redis::url::unusable},
+    config::{TlsCheck, TlsClient},
     serialization::{Map, Value},
 };
 
@@ -81,43 +73,15 @@ impl TlsSettings {
     ///
     /// [`BackendError::Unusable`] naming the file that cannot be used.
     pub(super) fn connector(&self) -> Result<TlsConfig, BackendError> {
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().map_err(unusable)?;
-        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(self.verifier()?));
-        let config = match &self.certfile {
-            Some(certfile) => {
-                let (chain, key) = client_certificate(certfile, self.keyfile.as_deref().unwrap_or(certfile))?;
-                builder.with_client_auth_cert(chain, key).map_err(unusable)?
-            }
-            None => builder.with_no_client_auth(),
+        let check = match self.requires {
+            Some(CertificateCheck::None) => TlsCheck::Nothing,
+            _ if self.ignores_hostname => TlsCheck::Chain,
+            _ => TlsCheck::ChainAndName,
         };
+        let path = |file: &Option<String>| file.as_ref().map(PathBuf::from);
+        let (ca_certs, certfile, keyfile) = (path(&self.ca_certs), path(&self.certfile), path(&self.keyfile));
+        let config = TlsClient { check, ca_certs, certfile, keyfile }.config().map_err(unusable)?;
         Ok(TlsConnector::from(config).into())
-    }
-
-    fn verifier(&self) -> Result<Verifier, BackendError> {
-        let provider = Arc::new(ring::default_provider());
-        if self.requires == Some(CertificateCheck::None) {
-            return Ok(Verifier { chain: None, ignores_hostname: true, provider });
-        }
-        let roots = Arc::new(self.roots()?);
-        let chain =
-            WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build().map_err(unusable)?;
-        Ok(Verifier { chain: Some(chain), ignores_hostname: self.ignores_hostname, provider })
-    }
-
-    fn roots(&self) -> Result<RootCertStore, BackendError> {
-        let mut roots = RootCertStore::empty();
-        match &self.ca_certs {
-            Some(file) => {
-                for certificate in certificates(file)? {
-                    roots.add(certificate).map_err(|e| unreadable(file, e))?;
-                }
-            }
-            None => {
-                roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            }
-        }
-        Ok(roots)
     }
 }
 
@@ -138,70 +102,5 @@ fn is_off(value: &Value) -> bool {
     match value.as_str() {
         Some(text) => ["0", "F", "FALSE", "N", "NO"].contains(&text.to_ascii_uppercase().as_str()),
         None => !value.is_truthy(),
-    }
-}
-
-fn certificates(file: &str) -> Result<Vec<CertificateDer<'static>>, BackendError> {
-    let read = CertificateDer::pem_file_iter(file).map_err(|e| unreadable(file, e))?;
-    read.collect::<Result<_, _>>().map_err(|e| unreadable(file, e))
-}
-
-type ClientCertificate = (Vec<CertificateDer<'static>>, PrivateKeyDer<'static>);
-
-fn client_certificate(certfile: &str, keyfile: &str) -> Result<ClientCertificate, BackendError> {
-    let key = PrivateKeyDer::from_pem_file(keyfile).map_err(|e| unreadable(keyfile, e))?;
-    Ok((certificates(certfile)?, key))
-}
-
-fn unreadable(file: &str, reason: impl std::fmt::Display) -> BackendError {
-    unusable(format_args!("{file} is no PEM file: {reason}"))
-}
-
-/// Checks what `ssl_cert_reqs` and `ssl_check_hostname` leave to be checked.
-#[derive(Debug)]
-struct Verifier {
-    chain: Option<Arc<WebPkiServerVerifier>>,
-    ignores_hostname: bool,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        certificate: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
-        match chain.verify_server_cert(certificate, intermediates, name, ocsp, now) {
-            Err(rustls::Error::InvalidCertificate(
-                rustls::CertificateError::NotValidForName | rustls::CertificateError::NotValidForNameContext { .. },
-            )) if self.ignores_hostname => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -3,17 +3,13 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use rustls::{
-    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
-};
+use rustls::{ClientConfig, pki_types::ServerName};
 
-use crate::{broker::BrokerError, serialization::Value};
+use crate::{
+    broker::BrokerError,
+    config::{TlsCheck, TlsClient},
+    serialization::Value,
+};
 
 /// A dict of `ssl.wrap_socket`'s arguments, as `broker_use_ssl` has them.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -60,6 +56,16 @@ impl TlsOptions {
             _ => return Err(BrokerError::unusable(format!("broker_use_ssl['{name}'] is not supported"))),
         })
     }
+
+    fn client(&self) -> TlsClient {
+        let check = match (self.insecure, &self.server_hostname) {
+            (true, _) => TlsCheck::Nothing,
+            (false, None) => TlsCheck::Chain,
+            (false, Some(_)) => TlsCheck::ChainAndName,
+        };
+        let Self { ca_certs, certfile, keyfile, .. } = self.clone();
+        TlsClient { check, ca_certs, certfile, keyfile }
+    }
 }
 
 fn string(name: &str, value: &Value) -> Result<Option<String>, BrokerError> {
@@ -96,99 +102,11 @@ pub(super) struct Tls {
 
 impl Tls {
     pub(super) fn new(options: &TlsOptions, host: &str) -> Result<Self, BrokerError> {
-        let provider = Arc::new(ring::default_provider());
         let name = options.server_hostname.as_deref().unwrap_or(host).to_owned();
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable("TLS", &error))?
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(verifier(options, provider)?));
-        let config = match &options.certfile {
-            None => builder.with_no_client_auth(),
-            Some(certfile) => {
-                let key = options.keyfile.as_ref().unwrap_or(certfile);
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable(key.display(), &error))?;
-                let chain = certificates(certfile)?;
-                builder.with_client_auth_cert(chain, key).map_err(|error| unusable(certfile.display(), &error))?
-            }
-        };
-        let server_name = ServerName::try_from(name).map_err(|error| unusable("the broker's host name", &error))?;
+        let server_name = ServerName::try_from(name)
+            .map_err(|error| BrokerError::unusable(format!("cannot use the broker's host name for TLS: {error}")))?;
+        let config = options.client().config().map_err(|error| BrokerError::unusable(error.to_string()))?;
         Ok(Self { config: Arc::new(config), server_name })
-    }
-}
-
-fn verifier(options: &TlsOptions, provider: Arc<CryptoProvider>) -> Result<Verifier, BrokerError> {
-    let check_name = options.server_hostname.is_some();
-    if options.insecure {
-        return Ok(Verifier { chain: None, check_name, provider });
-    }
-    let mut roots = RootCertStore::empty();
-    let authorities = match &options.ca_certs {
-        Some(path) => certificates(path)?,
-        None => rustls_native_certs::load_native_certs().certs,
-    };
-    roots.add_parsable_certificates(authorities);
-    let chain = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-        .build()
-        .map_err(|error| unusable("the certificate authorities for the broker", &error))?;
-    Ok(Verifier { chain: Some(chain), check_name, provider })
-}
-
-fn certificates(path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, BrokerError> {
-    let found = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    found.map_err(|error| unusable(path.display(), &error))
-}
-
-fn unusable(what: impl std::fmt::Display, error: &dyn std::fmt::Display) -> BrokerError {
-    BrokerError::unusable(format!("cannot use {what} for TLS to the broker: {error}"))
-}
-
-/// Checks what the options ask for.
-#[derive(Debug)]
-struct Verifier {
-    chain: Option<Arc<WebPkiServerVerifier>>,
-    check_name: bool,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let Some(chain) = &self.chain else { return Ok(ServerCertVerified::assertion()) };
-        match chain.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(Error::InvalidCertificate(
-                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
-            )) if !self.check_name => Ok(ServerCertVerified::assertion()),
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls12_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        verify_tls13_signature(message, cert, signature, &self.provider.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }
 

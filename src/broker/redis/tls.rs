@@ -1,20 +1,12 @@
 //! [`TlsOptions`]: `ssl_*` of a URL or of `broker_use_ssl`, and what rustls makes of them.
 
-use std::{path::PathBuf, sync::Arc};
+use std::path::PathBuf;
 
 use fred::types::config::{TlsConfig, TlsConnector};
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::{
-        WebPkiServerVerifier,
-        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    },
-    crypto::{CryptoProvider, ring},
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
-};
 
 use crate::{
     broker::BrokerError,
+    config::{TlsCheck, TlsClient},
     serialization::{Map, Value},
 };
 
@@ -52,19 +44,14 @@ impl TlsOptions {
 
     /// What fred connects with.
     pub(super) fn connector(&self) -> Result<TlsConfig, BrokerError> {
-        let provider = Arc::new(ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(provider.clone())
-            .with_safe_default_protocol_versions()
-            .map_err(|error| unusable("protocol versions", &error))?
-            .dangerous()
-            .with_custom_certificate_verifier(self.verifier(&provider)?);
-        let config = match self.client_certificate()? {
-            Some((chain, key)) => {
-                builder.with_client_auth_cert(chain, key).map_err(|error| unusable("ssl_certfile", &error))?
-            }
-            None => builder.with_no_client_auth(),
+        let check = match (self.verify, self.check_hostname) {
+            (false, _) => TlsCheck::Nothing,
+            (true, false) => TlsCheck::Chain,
+            (true, true) => TlsCheck::ChainAndName,
         };
-        Ok(TlsConnector::from(config).into())
+        let Self { ca_certs, certfile, keyfile, .. } = self.clone();
+        let config = TlsClient { check, ca_certs, certfile, keyfile }.config();
+        Ok(TlsConnector::from(config.map_err(|error| BrokerError::unusable(error.to_string()))?).into())
     }
 
     fn set(&mut self, key: &str, value: &Value) -> Result<(), BrokerError> {
@@ -82,86 +69,6 @@ impl TlsOptions {
         }
         Ok(())
     }
-
-    fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<Verifier>, BrokerError> {
-        let inner = if self.verify { Some(self.chain_verifier(provider)?) } else { None };
-        Ok(Arc::new(Verifier { inner, check_hostname: self.check_hostname, provider: provider.clone() }))
-    }
-
-    fn chain_verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, BrokerError> {
-        let mut roots = RootCertStore::empty();
-        match &self.ca_certs {
-            Some(path) => roots.add_parsable_certificates(certificates("ssl_ca_certs", path)?),
-            None => roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs),
-        };
-        WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .map_err(|error| unusable("ssl_ca_certs", &error))
-    }
-
-    #[allow(clippy::type_complexity, reason = "rustls takes exactly this pair")]
-    fn client_certificate(
-        &self,
-    ) -> Result<Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>, BrokerError> {
-        let Some(path) = &self.certfile else { return Ok(None) };
-        let key = self.keyfile.as_ref().unwrap_or(path);
-        let key = PrivateKeyDer::from_pem_file(key).map_err(|error| unusable("ssl_keyfile", &error))?;
-        Ok(Some((certificates("ssl_certfile", path)?, key)))
-    }
-}
-
-/// The checks that were asked for: none, the chain, or the chain and the name.
-#[derive(Debug)]
-struct Verifier {
-    inner: Option<Arc<WebPkiServerVerifier>>,
-    check_hostname: bool,
-    provider: Arc<CryptoProvider>,
-}
-
-impl ServerCertVerifier for Verifier {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        use rustls::CertificateError::{NotValidForName, NotValidForNameContext};
-        let Some(inner) = &self.inner else { return Ok(ServerCertVerified::assertion()) };
-        match inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
-            Err(rustls::Error::InvalidCertificate(NotValidForName | NotValidForNameContext { .. }))
-                if !self.check_hostname =>
-            {
-                Ok(ServerCertVerified::assertion())
-            }
-            verdict => verdict,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, cert, dss, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.provider.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, cert, dss, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
-    }
 }
 
 /// Names of Python's `ssl` constants, with or without prefix, or their numbers.
@@ -176,13 +83,4 @@ fn verification(value: &Value) -> Result<bool, BrokerError> {
         "OPTIONAL" | "REQUIRED" => Ok(true),
         _ => Err(BrokerError::unusable("ssl_cert_reqs must be CERT_REQUIRED, CERT_OPTIONAL or CERT_NONE")),
     }
-}
-
-fn certificates(option: &str, path: &PathBuf) -> Result<Vec<CertificateDer<'static>>, BrokerError> {
-    let read = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
-    read.map_err(|error| unusable(option, &error))
-}
-
-fn unusable(option: &str, error: &dyn std::fmt::Display) -> BrokerError {
-    BrokerError::unusable(format!("{option}: {error}"))
 }
