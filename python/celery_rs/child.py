@@ -223,7 +223,7 @@ def work_threads(bridge, plan):
 
 
 def seat_thread(bridge, plan):
-    seat = Seat(bridge, plan, soft_limits=False, announce=False)
+    seat = Seat(bridge.for_thread(), plan, soft_limits=False, announce=False)
     while True:
         try:
             return seat.work()

@@ -17,7 +17,7 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::ipc::{FromChild, IpcError, Job};
 use crate::python::backlog::Backlog;
-use crate::python::inbox::{Inbox, Taken};
+use crate::python::inbox::{Inbox, Taken, Wakeup};
 use crate::python::outcome::{EndedTuple, StoredTuple, report};
 use crate::python::zygote::refuse;
 
@@ -25,6 +25,7 @@ use crate::python::zygote::refuse;
 #[pyclass(frozen, module = "celery_rs._bridge")]
 pub(super) struct Child {
     inbox: Arc<Inbox>,
+    wakeup: Arc<Wakeup>,
 }
 
 #[pymethods]
@@ -34,7 +35,13 @@ impl Child {
     fn new(socket: i32, backlog: i32) -> PyResult<Self> {
         // SAFETY: the descriptors came with the fork request, and the zygote's Python gives them to this object only.
         let (socket, backlog) = unsafe { (OwnedFd::from_raw_fd(socket), OwnedFd::from_raw_fd(backlog)) };
-        Ok(Self { inbox: Inbox::open(UnixStream::from(socket), Backlog::open(backlog)?)? })
+        let inbox = Inbox::open(UnixStream::from(socket), Backlog::open(backlog)?)?;
+        Ok(Self { inbox, wakeup: Wakeup::new()? })
+    }
+
+    /// The same socket for another thread: each thread that waits for jobs or answers needs its own.
+    fn for_thread(&self) -> PyResult<Self> {
+        Ok(Self { inbox: Arc::clone(&self.inbox), wakeup: Wakeup::new()? })
     }
 
     /// Outlives the zygote: undoes the `PR_SET_PDEATHSIG` of Celery's initializer. The reader sees to the parent's death.
@@ -56,7 +63,7 @@ impl Child {
     /// kept back go out with the same write, or stay in the backlog while more short jobs wait.
     fn next_job<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         loop {
-            match self.inbox.take() {
+            match self.inbox.take(&self.wakeup) {
                 Taken::Job(job) => return self.accept(py, &job).map(Some),
                 Taken::Stop => {
                     self.flush()?;
@@ -89,7 +96,7 @@ impl Child {
     fn store(&self, py: Python<'_>, number: u64, stored: StoredTuple<'_>) -> PyResult<String> {
         self.send(&FromChild::Store { number, stored: stored.into() })?;
         loop {
-            match self.inbox.stored(number) {
+            match self.inbox.stored(number, &self.wakeup) {
                 Some(error) => return Ok(error),
                 None => self.wait(py)?,
             }
@@ -128,13 +135,13 @@ impl Child {
         let pending = py.check_signals();
         let polled = match &pending {
             Ok(()) => py.detach(|| {
-                let mut polled = [PollFd::new(self.inbox.wakeup(), PollFlags::POLLIN)];
+                let mut polled = [PollFd::new(self.wakeup.readable(), PollFlags::POLLIN)];
                 ppoll(&mut polled, None, Some(before))
             }),
             Err(_) => Ok(0),
         };
         pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(std::io::Error::from)?;
-        self.inbox.woken();
+        self.inbox.woken(&self.wakeup);
         pending?;
         match polled {
             Ok(_) | Err(Errno::EINTR) => py.check_signals(),

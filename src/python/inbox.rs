@@ -38,15 +38,28 @@ pub(super) enum Taken {
     Job(Box<Job>),
     /// Nothing more will come.
     Stop,
-    /// Nothing yet; the caller is noted as waiting on [`Inbox::wakeup`].
+    /// Nothing yet; the caller is noted as waiting.
     Nothing,
+}
+
+/// What one thread waits on. Each has its own: a shared one could wake only those that took what was not for them.
+pub(super) struct Wakeup(EventFd);
+
+impl Wakeup {
+    pub(super) fn new() -> io::Result<Arc<Self>> {
+        Ok(Arc::new(Self(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?)))
+    }
+
+    /// Readable when something may have come for its thread.
+    pub(super) fn readable(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
 }
 
 /// Jobs and answers that have arrived.
 pub(super) struct Inbox {
     state: Mutex<State>,
     outgoing: Mutex<Outgoing>,
-    wakeup: EventFd,
     /// The job that runs, where there is one seat only; 0 is none.
     running: AtomicU64,
     /// The job that a soft time limit frame was for; 0 is none.
@@ -60,7 +73,7 @@ struct State {
     jobs: VecDeque<Job>,
     stored: HashMap<u64, String>,
     stopping: bool,
-    waiting: usize,
+    waiting: Vec<Arc<Wakeup>>,
 }
 
 /// What is to be written, and where to.
@@ -76,11 +89,9 @@ impl Inbox {
     /// Starts reading. To be called from the main thread.
     pub(super) fn open(socket: UnixStream, backlog: Backlog) -> io::Result<Arc<Self>> {
         let reading = socket.try_clone()?;
-        let flags = EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK | EfdFlags::EFD_SEMAPHORE;
         let inbox = Arc::new(Self {
             state: Mutex::default(),
             outgoing: Mutex::new(Outgoing { socket, backlog, since: None, frame: Vec::new() }),
-            wakeup: EventFd::from_flags(flags)?,
             running: AtomicU64::new(0),
             soft_limited: AtomicU64::new(0),
             main: pthread_self(),
@@ -96,7 +107,7 @@ impl Inbox {
     }
 
     /// The next job, begun from this moment on.
-    pub(super) fn take(&self) -> Taken {
+    pub(super) fn take(&self, waiter: &Arc<Wakeup>) -> Taken {
         let mut state = self.state();
         if let Some(job) = state.jobs.pop_front() {
             self.running.store(job.number, Ordering::Release);
@@ -105,7 +116,7 @@ impl Inbox {
         if state.stopping {
             return Taken::Stop;
         }
-        state.waiting += 1;
+        state.waiting.push(Arc::clone(waiter));
         Taken::Nothing
     }
 
@@ -120,25 +131,21 @@ impl Inbox {
     }
 
     /// The answer to a `Store`; none yet notes the caller as waiting.
-    pub(super) fn stored(&self, number: u64) -> Option<String> {
+    pub(super) fn stored(&self, number: u64, waiter: &Arc<Wakeup>) -> Option<String> {
         let mut state = self.state();
         let answer = state.stored.remove(&number);
-        state.waiting += usize::from(answer.is_none());
+        if answer.is_none() {
+            state.waiting.push(Arc::clone(waiter));
+        }
         answer
     }
 
-    /// Readable when something may have come for one that waits.
-    pub(super) fn wakeup(&self) -> BorrowedFd<'_> {
-        self.wakeup.as_fd()
-    }
-
     /// No longer waiting, whether woken or interrupted.
-    pub(super) fn woken(&self) {
+    pub(super) fn woken(&self, waiter: &Arc<Wakeup>) {
         let mut state = self.state();
-        // Each of those that wait is given one token; who finds none was interrupted, and still counts as waiting.
-        if self.wakeup.read().is_err() {
-            state.waiting = state.waiting.saturating_sub(1);
-        }
+        state.waiting.retain(|waiting| !Arc::ptr_eq(waiting, waiter));
+        // There is nothing to read after an interruption.
+        let _ = waiter.0.read();
     }
 
     /// Keeps a frame until the next [`flush`](Self::flush), in the backlog if it fits.
@@ -201,8 +208,8 @@ impl Inbox {
                 ToChild::Stop => state.stopping = true,
             }
         }
-        if state.waiting > 0 {
-            self.wakeup.write(std::mem::take(&mut state.waiting) as u64).map_err(io::Error::from)?;
+        for waiter in state.waiting.drain(..) {
+            waiter.0.write(1).map_err(io::Error::from)?;
         }
         drop(state);
         for numbers in recalled {

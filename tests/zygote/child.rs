@@ -169,6 +169,20 @@ fn threads_have_several_seats_in_one_process() {
 }
 
 #[test]
+fn the_answer_to_a_thread_wakes_no_other_in_its_place() {
+    let mut parent = Start::new(&["-A", "proj", "worker", "-P", "threads", "-c", "4"]).start().unwrap();
+    let mut child = parent.child();
+    // Whoever was woken by mistake did not always get there first.
+    for _ in 0..200 {
+        let number = child.run("proj.hooked", "[]");
+        child.accepted(number);
+        assert!(matches!(child.receive(), FromChild::Store { number: asked, .. } if asked == number));
+        child.tell(&ToChild::StoreDone(number, String::new()));
+        child.done(number);
+    }
+}
+
+#[test]
 fn solo_is_the_main_process() {
     let mut parent = Start::new(&["-A", "proj", "worker", "-P", "solo"]).start().unwrap();
     let mut child = parent.child();
