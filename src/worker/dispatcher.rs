@@ -261,9 +261,6 @@ impl Dispatcher {
     }
 
     fn discard(&mut self, request: Request, reason: DiscardReason) {
-        if reason == DiscardReason::Expired {
-            self.revoked.insert(request.headers.id.to_string(), Instant::now());
-        }
         self.executions.spawn(execute::discard(request, reason, self.services.clone()));
     }
 
@@ -302,6 +299,7 @@ impl Dispatcher {
                     self.state.forget(number);
                     self.restore_prefetch(number);
                 }
+                Report::Expired(id) => self.revoked.insert(id, Instant::now()),
             }
         }
         self.stats.set(self.state.active(), self.processed);

@@ -41,11 +41,13 @@ pub struct Services {
     pub reports: mpsc::UnboundedSender<Report>,
 }
 
-/// What an execution tells the dispatcher: at most two per request, so the channel needs no bound.
+/// What an execution tells the dispatcher: at most three per request, so the channel needs no bound.
 #[derive(Debug)]
 pub enum Report {
     /// It has begun.
     Accepted(u64, Accepted),
     /// It has ended, begun or not; its message is settled or left.
     Ended(u64),
+    /// The task of this id was not run because it had expired.
+    Expired(String),
 }

@@ -35,32 +35,40 @@ def wait_for_port(port: int, process: subprocess.Popen, patience: float = 90.0) 
 
 
 class Server:
-    """A process in a directory of its own."""
+    """A process in a directory of its own, perhaps with others that it needs."""
 
     def __init__(self) -> None:
         self.directory = pathlib.Path(tempfile.mkdtemp(prefix="celery-rs-"))
         self.port = free_port()
         self.process: subprocess.Popen | None = None
+        self.helpers: list[subprocess.Popen] = []
 
     def __enter__(self):
-        self.start()
+        try:
+            self.start()
+        except BaseException:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_) -> None:
         self.stop()
 
     def spawn(self, command: list[str], **env: str) -> None:
-        log = open(self.directory / "log", "ab")
-        self.process = subprocess.Popen(
-            command, stdout=log, stderr=log, start_new_session=True, cwd=self.directory, env={**os.environ, **env}
-        )
+        self.process = self.launch(command, **env)
         wait_for_port(self.port, self.process)
 
+    def launch(self, command: list[str], **env: str) -> subprocess.Popen:
+        with open(self.directory / "log", "ab") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, cwd=self.directory, env={**os.environ, **env}
+            )
+
     def stop(self) -> None:
-        if self.process:
+        for process in filter(None, [self.process, *self.helpers]):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
         shutil.rmtree(self.directory, ignore_errors=True)
 
 
@@ -92,6 +100,10 @@ class RabbitMQ(Server):
 
     def start(self) -> None:
         self.distribution, self.epmd = free_port(), free_port()
+        # Erlang would start one that outlives it.
+        epmd = self.launch(["epmd", "-port", str(self.epmd), "-address", "127.0.0.1"])
+        self.helpers.append(epmd)
+        wait_for_port(self.epmd, epmd)
         config = self.directory / "rabbitmq.conf"
         config.write_text(f"listeners.tcp.default = 127.0.0.1:{self.port}\nloopback_users = none\nlog.console = true\n")
         (self.directory / "enabled_plugins").write_text("[].\n")

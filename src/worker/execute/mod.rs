@@ -6,7 +6,10 @@ mod ended;
 mod native;
 mod python;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::sync::mpsc;
 use tracing::{debug, info as log_info};
@@ -99,6 +102,10 @@ async fn drop_revoked(mut request: Request, reason: DiscardReason, services: &Se
             log_info!(target: "celery.worker.request", "Discarding revoked task: {request}");
         }
     }
+    if reason == DiscardReason::Expired {
+        // No receiver means that the dispatcher has ended.
+        let _ = services.reports.send(Report::Expired(request.headers.id.to_string()));
+    }
     if sends_events(&request, services) {
         services.events.revoked(&request.headers, false, Value::Null, reason == DiscardReason::Expired);
     }
@@ -117,6 +124,15 @@ fn begin(request: &mut Request, services: &Services, accepted: Accepted) {
         services.events.started(&request.headers);
     }
     debug!(target: "celery.worker.request", "Task accepted: {request} pid:{}", accepted.pid);
+}
+
+/// Waits until a request expires, which one without `expires` never does.
+async fn expired(expires: Option<SystemTime>) {
+    match expires {
+        // Boxed: most requests need no room for a timer.
+        Some(at) => Box::pin(tokio::time::sleep(at.duration_since(SystemTime::now()).unwrap_or_default())).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn sends_events(request: &Request, services: &Services) -> bool {

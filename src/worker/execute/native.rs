@@ -8,7 +8,7 @@ use std::{
 };
 
 use futures::{FutureExt, future::BoxFuture};
-use tokio::sync::{SemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
 use tracing::{error, warn};
 
@@ -19,7 +19,7 @@ use crate::{
     task::{Arguments, Context, ErasedHandler, Execution, Outcome},
     worker::{
         disposition::{EndKind, disposition},
-        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, info, python_seconds, sends_events},
+        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, expired, info, python_seconds, sends_events},
         request::Request,
         services::Services,
         strategy::DiscardReason,
@@ -33,11 +33,13 @@ pub(super) async fn execute(
     services: &Services,
     mut signals: mpsc::Receiver<Signal>,
 ) {
-    let seat = match seat(services, &mut signals).await {
-        Ok(seat) => seat,
-        Err(Signal::Terminate(signum)) => return Box::pin(terminated(request, services, signum)).await,
-        Err(Signal::Withdraw | Signal::Cancel) => return request.leave(),
-        Err(Signal::Revoke) => return Box::pin(drop_revoked(request, DiscardReason::Revoked, services)).await,
+    let seat = tokio::select! {
+        biased;
+        Some(signal) = signals.recv() => return Box::pin(not_begun(request, services, signal)).await,
+        seat = services.native.seat() => seat,
+        () = expired(request.expires) => {
+            return Box::pin(drop_revoked(request, DiscardReason::Expired, services)).await;
+        }
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let accepted = Accepted { pid: services.pid.cast_signed(), at: now.as_secs_f64() };
@@ -69,12 +71,12 @@ enum Stopped {
     Cancelled,
 }
 
-/// Waits for a seat, or for a word that comes before it.
-async fn seat<'a>(services: &'a Services, signals: &mut mpsc::Receiver<Signal>) -> Result<SemaphorePermit<'a>, Signal> {
-    tokio::select! {
-        biased;
-        Some(signal) = signals.recv() => Err(signal),
-        seat = services.native.seat() => Ok(seat),
+/// What becomes of a request that was told something before it had a seat.
+async fn not_begun(mut request: Request, services: &Services, signal: Signal) {
+    match signal {
+        Signal::Terminate(signum) => terminated(request, services, signum).await,
+        Signal::Withdraw | Signal::Cancel => request.leave(),
+        Signal::Revoke => drop_revoked(request, DiscardReason::Revoked, services).await,
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     serialization::Value,
     worker::{
         disposition::{EndKind, disposition},
-        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, info, python_seconds, sends_events},
+        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, expired, info, python_seconds, sends_events},
         request::Request,
         services::Services,
         strategy::DiscardReason,
@@ -26,7 +26,9 @@ pub(super) async fn follow(
     mut signals: mpsc::Receiver<Signal>,
 ) {
     let (Some(pool), Some(mut run)) = (&services.pool, run) else { return request.leave() };
-    let (mut cancelled, mut revoked) = (false, false);
+    let (mut cancelled, mut discarded) = (false, None);
+    let expired = expired(request.expires);
+    tokio::pin!(expired);
     let accepted = loop {
         tokio::select! {
             biased;
@@ -35,13 +37,17 @@ pub(super) async fn follow(
             Some(signal) = signals.recv() => match signal {
                 Signal::Withdraw => pool.withdraw(request.number),
                 Signal::Revoke => {
-                    revoked = true;
+                    discarded = Some(DiscardReason::Revoked);
                     pool.withdraw(request.number);
                 }
                 // The pool stops as well.
                 Signal::Cancel => cancelled = true,
                 Signal::Terminate(signum) => pool.terminate(request.number, signum),
             },
+            () = &mut expired, if discarded.is_none() => {
+                discarded = Some(DiscardReason::Expired);
+                pool.withdraw(request.number);
+            }
         }
     };
     if let Some(accepted) = accepted {
@@ -51,8 +57,8 @@ pub(super) async fn follow(
         }
     }
     let finished = watch(&mut run, &request, services, &**pool, &mut signals, &mut cancelled).await;
-    if revoked && matches!(finished, Some(Finished::Withdrawn)) {
-        return Box::pin(drop_revoked(request, DiscardReason::Revoked, services)).await;
+    if let (Some(reason), Some(Finished::Withdrawn)) = (discarded, &finished) {
+        return Box::pin(drop_revoked(request, reason, services)).await;
     }
     let end = Ending { request, services, cancelled, began: accepted.is_some() };
     end.settle(finished).await;
