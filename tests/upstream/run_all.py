@@ -89,6 +89,8 @@ def main():
         for run in runs:
             run.process.wait()
             print(f'== {run.name}\n{run.report.read_text()}', flush=True)
+    except KeyboardInterrupt:
+        return 130
     finally:
         for run in runs:
             if run.process.poll() is None:
