@@ -196,18 +196,23 @@ def drain(rig: Rig, system: System, log: pathlib.Path) -> Cell:
     rig.fill(system.tasks)
     low, high = system.tasks * 0.1, system.tasks * 0.9
     first = last = None
-    pss = 0.0
+    pss = looked_at = weighed_at = 0.0
     with Worker(rig, system, log) as worker:
+
+        def sample(done: int) -> tuple:
+            return (time.monotonic(), done, cpu_seconds(worker.process.pid), cpu_seconds(rig.broker_pid()))
+
+        # Looking costs CPU time that the contender does not get, so it is done seldom.
         while (done := rig.results.dbsize()) < system.tasks:
-            now = (time.monotonic(), done, cpu_seconds(worker.process.pid), cpu_seconds(rig.broker_pid()))
+            now = time.monotonic()
             if first is None and done >= low:
-                first = now
-            if done <= high:
-                last = now
-            if done:
-                pss = max(pss, pss_mib(worker.process.pid)) if int(now[0] * 4) % 4 == 0 else pss
+                first, looked_at = sample(done), now
+            elif first and done <= high and now - looked_at >= 0.2:
+                last, looked_at = sample(done), now
+            if done and now - weighed_at >= 1:
+                pss, weighed_at = max(pss, pss_mib(worker.process.pid)), now
             worker.alive()
-            time.sleep(0.05)
+            time.sleep(0.02)
         pss = max(pss, pss_mib(worker.process.pid))
         rig.check(system.tasks, system.is_raw)
     if not first or not last or first[1] >= last[1]:
@@ -286,12 +291,14 @@ def contenders(args, kind: str) -> list[System]:
     celery = f"{sys.executable} -m celery -A bench_app worker {quiet}"
     ours = f"{args.bin} -A bench_app worker {quiet}"
     native = f"{args.native} -b {{broker}} --result-backend {{backend}} worker {quiet}"
+    # Each at its best on two cores: a Rust seat is a permit, a Python seat is a process.
     seats = args.celery_seats or {"redis": 8, "amqp": 2}[kind]
+    python_seats = args.seats or {"redis": 8, "amqp": 16}[kind]
     scale = 1 if kind == "redis" else 0.6
     return [
         System("celery", f"{celery} -c {seats}", args.tasks),
-        System("python", f"{ours} -c {args.seats}", int(args.tasks * 10 * scale)),
-        System("native", f"{native} -Q bench -c {args.seats}", int(args.tasks * 30 * scale)),
+        System("python", f"{ours} -c {python_seats}", int(args.tasks * 10 * scale)),
+        System("native", f"{native} -Q bench -c {args.native_seats}", int(args.tasks * 30 * scale)),
         System("raw", f"{args.raw} {kind} {{broker}} {{backend}} {{tasks}}", int(args.tasks * 40 * scale), is_raw=True),
     ]
 
@@ -331,7 +338,8 @@ def main() -> None:
     parser.add_argument("--raw", required=True, help="the raw client")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--tasks", type=int, default=2500, help="what Celery drains per round")
-    parser.add_argument("--seats", type=int, default=8)
+    parser.add_argument("--seats", type=int)
+    parser.add_argument("--native-seats", type=int, default=64)
     parser.add_argument("--celery-seats", type=int)
     parser.add_argument("--idle", type=int, default=20)
     parser.add_argument("--brokers", default="redis,amqp")

@@ -13,6 +13,10 @@ const WORTH_STEALING: Duration = Duration::from_millis(1);
 /// Jobs this short cost less than waking a child for them.
 const TINY: Duration = Duration::from_micros(300);
 
+/// Tiny jobs of this much work go to one child in a row: neighbours in the queue then begin together, and their deliveries
+/// can be acknowledged by one frame.
+const RUN: Duration = Duration::from_micros(250);
+
 /// All children that are not buried yet; the supervisor's.
 #[derive(Debug)]
 pub(super) struct Roster {
@@ -21,12 +25,14 @@ pub(super) struct Roster {
     pub(super) seats: usize,
     /// As many children can really run at once.
     processors: usize,
+    /// Who was chosen last, and for how much work in a row.
+    last: Option<(Serial, Duration)>,
 }
 
 impl Roster {
     pub(super) fn new(seats: usize) -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self { children: Vec::new(), seats, processors }
+        Self { children: Vec::new(), seats, processors, last: None }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -83,18 +89,35 @@ impl Roster {
     /// every processor has a child to run, tiny jobs gather where they will have begun within a millisecond: waking one more
     /// child for each would take longer.
     pub(super) fn choose(&mut self, estimate: Duration, now: Instant) -> Option<&mut Child> {
+        let (place, run) = match self.runs_on(estimate, now) {
+            Some((place, run)) => (place, run),
+            None => (self.choose_anew(estimate, now)?, estimate),
+        };
+        let child = self.children.get_mut(place)?;
+        self.last = Some((child.serial, run));
+        Some(child)
+    }
+
+    /// Where the last one went, with the work in a row that this makes.
+    fn runs_on(&self, estimate: Duration, now: Instant) -> Option<(usize, Duration)> {
+        let (serial, run) = self.last?;
+        let run = run.checked_add(estimate).filter(|run| estimate <= TINY && *run <= RUN)?;
+        let place = self.children.iter().position(|child| child.serial == serial)?;
+        self.children[place].takes_ahead(estimate, self.seats, now).then_some((place, run))
+    }
+
+    fn choose_anew(&self, estimate: Duration, now: Instant) -> Option<usize> {
         let seats = self.seats;
         let idle = self.children.iter().enumerate().filter(|(_, child)| child.idle_seats(seats) > 0);
         let idle = idle.min_by_key(|(_, child)| child.given.len()).map(|(place, _)| place);
         let ahead = || self.least_busy(estimate, now);
-        let place = match idle {
+        match idle {
             Some(_) if self.gathers(estimate) => {
                 ahead().filter(|(_, child)| child.work < WORTH_STEALING).map(|(place, _)| place).or(idle)
             }
             None => ahead().map(|(place, _)| place),
             idle => idle,
-        };
-        self.children.get_mut(place?)
+        }
     }
 
     fn least_busy(&self, estimate: Duration, now: Instant) -> Option<(usize, &Child)> {
