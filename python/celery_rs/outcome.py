@@ -5,7 +5,10 @@ from celery import signals
 from celery.app.task import Context
 from celery.exceptions import Ignore, Reject, Retry, TimeLimitExceeded
 from celery.utils.serialization import get_pickled_exception
+from celery.utils.log import get_logger
 from kombu.utils.encoding import safe_repr, safe_str
+
+logger = get_logger('multiprocessing')
 
 #: Numbers of the kinds, as `src/python/outcome.rs` has them.
 SUCCESS, FAILURE, RETRY, IGNORED, REJECTED, OUT_OF_MEMORY, INTERNAL, UNDECODABLE = range(8)
@@ -43,8 +46,13 @@ def raised(einfo, task, request):
         return rejected(exc, einfo, task, request)
     if isinstance(exc, Ignore):
         return IGNORED_OUTCOME
-    if task is not None:
-        record_failure(exc, einfo, task, request)
+    try:
+        if task is not None:
+            record_failure(exc, einfo, task, request)
+    except Exception as failure:
+        # As from billiard's pool, whose callback has raised: nothing more is told of the task.
+        logger.error('Pool callback raised exception: %r', failure, exc_info=True)
+        return IGNORED_OUTCOME
     return INTERNAL, represent(exc), safe_str(einfo.traceback), False, False
 
 

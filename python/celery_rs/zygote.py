@@ -21,6 +21,8 @@ Activate the virtualenv of your project, or set VIRTUAL_ENV."""
 
 #: The parent decides when to leave, and says so by closing the socket.
 IGNORED_SIGNALS = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2')
+#: Of which Rust has handlers, where Python has none.
+FATAL_SIGNALS = ('SIGSEGV', 'SIGBUS')
 
 
 class Initialized(BaseException):
@@ -56,6 +58,8 @@ def main(bridge, argv):
     """Serves until the parent leaves; the exit code."""
     for name in IGNORED_SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for name in FATAL_SIGNALS:
+        signal.signal(getattr(signal, name), signal.SIG_DFL)
     add_to_path(os.getcwd())
     try:
         worker = load(argv)

@@ -11,11 +11,13 @@ use crate::{
 
 pub(super) async fn revoke(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
     let ids = arguments.texts("task_id")?;
-    mark(node, &ids).await?;
     if arguments.truth("terminate") {
+        mark(node, &ids).await?;
         return end(node, ids, signum(arguments.value("signal"))?).await;
     }
+    // Before what comes of it.
     info!(target: "celery.worker.control", "Tasks flagged as revoked: {}", ids.join(", "));
+    mark(node, &ids).await?;
     Ok(ok(format!("tasks {} flagged as revoked", set_repr(&ids))))
 }
 

@@ -11,8 +11,8 @@ impl EventDispatcher {
     pub fn received(&self, headers: &TaskHeaders, eta: Option<String>, expires: Option<String>) {
         let mut fields = uuid(headers);
         fields.insert("name".to_owned(), headers.display_name().into());
-        fields.insert("args".to_owned(), headers.argsrepr.clone().unwrap_or_default().into());
-        fields.insert("kwargs".to_owned(), headers.kwargsrepr.clone().unwrap_or_default().into());
+        fields.insert("args".to_owned(), headers.argsrepr.clone().into());
+        fields.insert("kwargs".to_owned(), headers.kwargsrepr.clone().into());
         fields.insert("root_id".to_owned(), headers.root_id.clone().into());
         fields.insert("parent_id".to_owned(), headers.parent_id.clone().into());
         fields.insert("retries".to_owned(), headers.retries.into());

@@ -105,7 +105,10 @@ impl Embed {
 }
 
 /// The payload of any message, decompressed as its `compression` header says.
-pub(super) fn decode_payload(message: &Message, accept: &AcceptContent) -> Result<Value, DecodeError> {
+///
+/// # Errors
+/// Those of the serializers, and `ContentDisallowed`.
+pub fn decode_payload(message: &Message, accept: &AcceptContent) -> Result<Value, DecodeError> {
     let body = match message.headers.get("compression") {
         None | Some(Value::Null) => Cow::Borrowed(&message.body[..]),
         Some(name) => {

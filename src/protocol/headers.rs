@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use crate::{
-    protocol::{Message, ProtocolError},
+    protocol::{Message, ProtocolError, repr::repr},
     serialization::{Map, Value},
 };
 
@@ -72,6 +72,8 @@ impl TaskHeaders {
             return Err(ProtocolError::InvalidTask("the message has no id header".to_owned()));
         };
         let mut headers = Self { task: name("task", task)?, id: name("id", id)?, ..Self::default() };
+        let absent = |key: &str| (!map.contains_key(key)).then(String::new);
+        (headers.argsrepr, headers.kwargsrepr) = (absent("argsrepr"), absent("kwargsrepr"));
         for (key, value) in map.iter().filter(|(_, value)| !value.is_null()) {
             headers.read(key, value)?;
         }
@@ -139,7 +141,10 @@ fn moment(key: &str, value: &Value) -> Result<Option<String>, ProtocolError> {
     match value {
         Value::Str(text) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
         Value::DateTime(text) => Ok(Some(text.to_string())),
-        _ => Err(invalid(key, "a time")),
+        _ => {
+            let what = if key == "eta" { "ETA" } else { key };
+            Err(ProtocolError::InvalidTask(format!("invalid {what} value {}: not a text", repr(value))))
+        }
     }
 }
 
@@ -188,7 +193,11 @@ mod tests {
     #[test]
     fn a_minimal_message_names_no_root() {
         let headers = read(r#"{"task": "t", "id": "1"}"#).unwrap();
-        assert_eq!(headers, TaskHeaders { task: "t".into(), id: "1".into(), ..Default::default() });
+        let (argsrepr, kwargsrepr) = (Some(String::new()), Some(String::new()));
+        assert_eq!(
+            headers,
+            TaskHeaders { task: "t".into(), id: "1".into(), argsrepr, kwargsrepr, ..Default::default() }
+        );
     }
 
     #[test]

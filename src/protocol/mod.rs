@@ -15,7 +15,7 @@ mod state;
 pub mod time;
 mod v1;
 
-pub use body::{Body, Embed};
+pub use body::{Body, Embed, decode_payload};
 pub use entity::{Exchange, ExchangeType, Queue, Route};
 pub use error::ProtocolError;
 pub use exception::ExceptionInfo;

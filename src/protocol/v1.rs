@@ -43,6 +43,8 @@ pub fn lift(message: Message, accept: &AcceptContent) -> Result<Message, Protoco
         return Err(ProtocolError::UnknownMessage("it has no headers".to_owned()));
     }
     match decode_payload(&message, accept)? {
+        // As in Celery, almost all of protocol 1 goes the hybrid's way.
+        Value::Map(body) if body.contains_key("task") && body.contains_key("args") => hybrid(message, body),
         Value::Map(body) if body.contains_key("task") => lift_v1(message, body),
         _ => Err(ProtocolError::UnknownMessage("neither its headers nor its body name a task".to_owned())),
     }
@@ -75,19 +77,30 @@ fn lift_v1(message: Message, mut body: Map) -> Result<Message, ProtocolError> {
 }
 
 fn lift_hybrid(message: Message, accept: &AcceptContent) -> Result<Message, ProtocolError> {
-    let mut body = match decode_payload(&message, accept)? {
-        Value::Map(body) if body.contains_key("args") => body,
-        _ => return Ok(message),
-    };
+    match decode_payload(&message, accept)? {
+        Value::Map(body) if body.contains_key("args") => hybrid(message, body),
+        _ => Ok(message),
+    }
+}
+
+fn hybrid(message: Message, mut body: Map) -> Result<Message, ProtocolError> {
     let v2_body = take_body(&mut body)?;
     let mut headers = Map::new();
     for key in HYBRID_KEYS {
-        if let Some(value) = body.swap_remove(key) {
-            headers.insert(key.to_owned(), value);
-        }
+        let value = body.swap_remove(key).unwrap_or_else(|| absent(key));
+        headers.insert(key.to_owned(), value);
     }
     headers.extend(message.headers.map().clone());
     rebuild(message, headers, &v2_body)
+}
+
+/// What Celery takes for a field that the body does not have.
+fn absent(key: &str) -> Value {
+    match key {
+        "retries" => 0.into(),
+        "timelimit" => Value::List(vec![Value::Null, Value::Null]),
+        _ => Value::Null,
+    }
 }
 
 /// `[args, kwargs, embed]` out of a protocol 1 body.
@@ -151,14 +164,21 @@ mod tests {
         let (headers, body, raw) = lifted(
             "{}",
             r#"{"task": "t", "id": "1", "args": [1], "kwargs": {"a": "x"}, "retries": 2, "eta": null, "expires": null,
-                "utc": false, "taskset": "g", "timelimit": [10, 5], "callbacks": [{"task": "n"}], "errbacks": null, "chord": null}"#,
+                "utc": false, "group": "g", "taskset": "g", "timelimit": [10, 5], "callbacks": [{"task": "n"}], "errbacks": null, "chord": null}"#,
         )
         .unwrap();
         assert_eq!((&*headers.task, &*headers.id, headers.retries, headers.group.as_deref()), ("t", "1", 2, Some("g")));
-        assert_eq!((headers.argsrepr.as_deref(), headers.kwargsrepr.as_deref()), (Some("[1]"), Some("{'a': 'x'}")));
+        assert_eq!((headers.argsrepr.as_deref(), headers.kwargsrepr.as_deref()), (None, None));
         assert_eq!((headers.time_limit, headers.soft_time_limit), (Some(10.0), Some(5.0)));
         assert_eq!((body.args.len(), body.kwargs.len(), body.embed.callbacks.len()), (1, 1, 1));
-        assert_eq!((raw.get("utc"), raw.get("args")), (Some(&Value::Bool(false)), None));
+        assert_eq!((raw.get("lang"), raw.get("args")), (Some(&Value::Null), None));
+    }
+
+    #[test]
+    fn protocol_1_without_arguments_keeps_its_fields() {
+        let (headers, _, raw) = lifted("{}", r#"{"task": "t", "id": "1", "utc": false, "taskset": "g"}"#).unwrap();
+        assert_eq!((headers.group.as_deref(), headers.argsrepr.as_deref()), (Some("g"), Some("[]")));
+        assert_eq!(raw.get("utc"), Some(&Value::Bool(false)));
     }
 
     #[test]

@@ -7,9 +7,9 @@ use std::fmt;
 #[non_exhaustive]
 pub enum DecodeError {
     /// The content type is known, but the application does not accept it.
-    #[error("Refusing to deserialize disallowed content of type {content_type} ({name})")]
+    #[error("Refusing to deserialize untrusted content of type {name} ({content_type})")]
     ContentDisallowed {
-        /// kombu's name of the serializer, or `untrusted` content's own type.
+        /// kombu's name of the serializer, or the MIME type where it has none.
         name: String,
         /// The MIME type found in the message.
         content_type: String,

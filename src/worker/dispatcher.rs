@@ -15,7 +15,10 @@ use tracing::{info, warn};
 use crate::{
     broker::{Connection, Deliveries, Delivery},
     event::WorkerStats,
-    protocol::{Queue, time::isoformat},
+    protocol::{
+        Queue,
+        time::{isoformat, parse_iso},
+    },
     task::Runner,
     worker::{
         command::Command,
@@ -218,7 +221,13 @@ impl Dispatcher {
     fn judge(&mut self, request: Request) {
         info!(target: "celery.worker.strategy", "Task {request} received");
         match strategy::decide(&request, &self.revoked, SystemTime::now()) {
-            Verdict::Discard(reason) => self.discard(request, reason),
+            Verdict::Discard(reason) => {
+                // Celery looks at stamps when the task is to start, or when it looks at `expires`.
+                if matches!(reason, DiscardReason::RevokedByHeader(_)) && request.expires.is_none() {
+                    self.announce(&request);
+                }
+                self.discard(request, reason);
+            }
             Verdict::Later(eta) => {
                 self.announce(&request);
                 self.qos.increment();
@@ -234,8 +243,12 @@ impl Dispatcher {
     fn announce(&self, request: &Request) {
         let Services { events, options, .. } = &*self.services;
         if events.task_events() && request.definition.options.send_events {
-            let worded = |at: Option<SystemTime>| at.map(|at| isoformat(at, &options.timezone));
-            events.received(&request.headers, worded(request.eta), worded(request.expires));
+            // With the message's own offset, or in the app's time zone if it has none.
+            let worded = |text: &Option<String>| {
+                let time = parse_iso(text.as_deref()?).ok()?;
+                Some(if time.offset().is_some() { time.isoformat() } else { isoformat(time.into(), &options.timezone) })
+            };
+            events.received(&request.headers, worded(&request.headers.eta), worded(&request.headers.expires));
         }
     }
 

@@ -4,8 +4,8 @@ use std::{sync::Arc, time::SystemTime};
 
 use crate::{
     broker::{Acker, Delivery, MalformedMessage},
-    protocol::{Body, Message, ProtocolError, TaskHeaders, lift, time::parse_iso},
-    serialization::{AcceptContent, DecodeError},
+    protocol::{Body, Message, ProtocolError, TaskHeaders, decode_payload, lift, repr::repr, time::parse_iso},
+    serialization::{AcceptContent, DecodeError, Value},
     task::{Registry, Runner, TaskDefinition},
     worker::{request::Request, validate::validate_body},
 };
@@ -17,6 +17,8 @@ pub struct Refusal {
     pub reason: RefusalReason,
     /// The message, as far as it is one.
     pub message: Message,
+    /// The body, where it had to be decoded to find out.
+    pub payload: Option<Value>,
     /// The right to settle it.
     pub acker: Acker,
 }
@@ -53,25 +55,34 @@ impl Receiver {
             Ok(message) => message,
             Err(malformed) => return Err(refusal(RefusalReason::Malformed(malformed), Message::default(), acker)),
         };
-        let lifted = if is_plain(&message) {
-            Ok(message)
-        } else {
-            lift(message.clone(), &self.accept).map_err(|error| (error, message))
+        let original = (!is_plain(&message)).then(|| message.clone());
+        let lifted = match &original {
+            None => Ok(message),
+            Some(original) => lift(message, &self.accept).map_err(|error| (error, original.clone())),
         };
         let message = match lifted {
             Ok(message) => message,
-            // To find the name of its task the body has to be read; whatever keeps Celery from that is one error to it.
-            Err((ProtocolError::Undecodable(error), message)) if message.headers.get("task").is_none() => {
-                return Err(refusal(RefusalReason::Undecodable(error), message, acker));
+            Err((error, message)) => {
+                let payload = self.decoded(&message);
+                let reason = match error {
+                    // To find the name of its task the body has to be read; whatever keeps Celery from that is one
+                    // error to it.
+                    ProtocolError::Undecodable(error) if message.headers.get("task").is_none() => {
+                        RefusalReason::Undecodable(error)
+                    }
+                    error => reason(error),
+                };
+                let mut refusal = refusal(reason, message, acker);
+                refusal.payload = payload;
+                return Err(refusal);
             }
-            Err((error, message)) => return Err(refusal(reason(error), message, acker)),
         };
         let headers = match TaskHeaders::from_message(&message) {
             Ok(headers) => headers,
             Err(error) => return Err(refusal(reason(error), message, acker)),
         };
         let Some(definition) = self.registry.find(&headers.task) else {
-            return Err(refusal(RefusalReason::UnknownTask(headers), message, acker));
+            return Err(refusal(RefusalReason::UnknownTask(headers), original.unwrap_or(message), acker));
         };
         let definition = definition.clone();
         match self.read(&message, &headers, &definition) {
@@ -81,6 +92,16 @@ impl Receiver {
                 (request.body, request.redelivered, request.eta, request.expires) = (body, redelivered, eta, expires);
                 Ok(request)
             }
+        }
+    }
+
+    /// The body of a message that does not name its task in its headers: Celery has decoded it to find the name there.
+    fn decoded(&self, message: &Message) -> Option<Value> {
+        let names_its_task = message.headers.is_absent() || message.headers.get("task").is_some();
+        if names_its_task {
+            None
+        } else {
+            decode_payload(message, &self.accept).ok().filter(|payload| !payload.is_null())
         }
     }
 
@@ -97,7 +118,7 @@ impl Receiver {
                 None
             }
         };
-        Ok((body, instant(&headers.eta)?, instant(&headers.expires)?))
+        Ok((body, instant("ETA", &headers.eta)?, instant("expires", &headers.expires)?))
     }
 }
 
@@ -109,8 +130,12 @@ fn is_plain(message: &Message) -> bool {
     message.headers.get("task").is_some() && message.body.first() == Some(&b'[')
 }
 
-fn instant(text: &Option<String>) -> Result<Option<SystemTime>, ProtocolError> {
-    text.as_deref().map(|text| parse_iso(text).map(Into::into)).transpose()
+fn instant(what: &str, text: &Option<String>) -> Result<Option<SystemTime>, ProtocolError> {
+    let Some(text) = text else { return Ok(None) };
+    let unreadable = |_| {
+        ProtocolError::InvalidTask(format!("invalid {what} value {}: no ISO 8601 time", repr(&text.as_str().into())))
+    };
+    parse_iso(text).map(|at| Some(at.into())).map_err(unreadable)
 }
 
 fn reason(error: ProtocolError) -> RefusalReason {
@@ -126,5 +151,5 @@ fn reason(error: ProtocolError) -> RefusalReason {
 }
 
 fn refusal(reason: RefusalReason, message: Message, acker: Acker) -> Box<Refusal> {
-    Box::new(Refusal { reason, message, acker })
+    Box::new(Refusal { reason, message, payload: None, acker })
 }

@@ -7,7 +7,7 @@ use tracing::{error, warn};
 use crate::{
     broker::Acker,
     protocol::{Message, TaskHeaders, repr::repr},
-    serialization::{Map, Value},
+    serialization::{DecodeError, Map, Value},
     worker::{
         executions::Executions,
         receive::{Refusal, RefusalReason},
@@ -22,7 +22,7 @@ const BODY_EXCERPT: usize = 1024;
 
 /// Logs and settles; what has to be stored is stored by a task of its own.
 pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &Executions) {
-    let Refusal { reason, message, acker } = refusal;
+    let Refusal { reason, message, payload, acker } = refusal;
     match reason {
         RefusalReason::Malformed(malformed) => {
             error!(target: TARGET, critical = true, "Can't decode message body: {malformed} [type:None encoding:None headers:{{}}]\n\nbody: {}", malformed.excerpt);
@@ -30,9 +30,13 @@ pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &Execution
         }
         RefusalReason::Undecodable(failure) => {
             let (content_type, encoding) = content(&message);
+            let class = match failure {
+                DecodeError::ContentDisallowed { .. } => "ContentDisallowed",
+                _ => "DecodeError",
+            };
             let failure = repr(&Value::Str(failure.to_string()));
             error!(target: TARGET, critical = true,
-                "Can't decode message body: DecodeError({failure}) [type:{content_type} encoding:{encoding} headers:{}]\n\nbody: {}",
+                "Can't decode message body: {class}({failure}) [type:{content_type} encoding:{encoding} headers:{}]\n\nbody: {}",
                 headers(&message), dump_body(&message));
             acker.ack();
         }
@@ -41,7 +45,7 @@ pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &Execution
                 "Received invalid task message: {reason}\nThe message has been ignored and discarded.\n\n\
                  Please ensure your message conforms to the task\nmessage protocol as described here:\n\
                  https://docs.celeryq.dev/en/latest/internals/protocol.html\n\n\
-                 The full contents of the message body was:\n{}\n", dump_body(&message));
+                 The full contents of the message body was:\n{}\n", dump_payload(payload, &message));
             acker.reject(false);
         }
         RefusalReason::UnknownMessage => {
@@ -49,7 +53,7 @@ pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &Execution
             warn!(target: TARGET,
                 "Received and deleted unknown message.  Wrong destination?!?\n\nThe full contents of the message body was: body: {}\n\
                  {{content_type:{content_type} content_encoding:{encoding}\n  delivery_info:{} headers={}}}\n",
-                dump_body(&message), delivery_info(&message), headers(&message));
+                dump_payload(payload, &message), delivery_info(&message), headers(&message));
             acker.reject(false);
         }
         RefusalReason::UnknownTask(task) => unknown_task(task, message, acker, services, executions),
@@ -89,14 +93,25 @@ fn delivery_info(message: &Message) -> String {
     repr(&Value::Map(Map::from_iter(fields.map(|(name, value)| (name.to_owned(), value.as_str().into())))))
 }
 
+/// What was found in the body, or else the body itself.
+fn dump_payload(payload: Option<Value>, message: &Message) -> String {
+    match payload {
+        Some(payload) => format!("{} ({}b)", excerpt(repr(&payload)), message.body.len()),
+        None => dump_body(message),
+    }
+}
+
 /// The body as Python shows bytes, cut short, with its length.
 fn dump_body(message: &Message) -> String {
     let body = &message.body;
     let shown = repr(&Value::Bytes(body.slice(..body.len().min(BODY_EXCERPT))));
-    let shown: String = if shown.chars().count() > BODY_EXCERPT {
+    format!("{} ({}b)", excerpt(shown), body.len())
+}
+
+fn excerpt(shown: String) -> String {
+    if shown.chars().count() > BODY_EXCERPT {
         shown.chars().take(BODY_EXCERPT - 3).chain("...".chars()).collect()
     } else {
         shown
-    };
-    format!("{shown} ({}b)", body.len())
+    }
 }

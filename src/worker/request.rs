@@ -134,6 +134,13 @@ impl Request {
         map.insert("correlation_id".to_owned(), properties.correlation_id.clone().into());
         map.insert("reply_to".to_owned(), properties.reply_to.clone().into());
         map.insert("delivery_mode".to_owned(), properties.delivery_mode.map(i32::from).into());
+        // kombu's virtual transports carry these two inside the properties.
+        if properties.other.contains_key("delivery_tag") {
+            let info = &properties.delivery_info;
+            let info = [("exchange", &info.exchange), ("routing_key", &info.routing_key)];
+            let info = info.map(|(name, value)| (name.to_owned(), value.as_str().into()));
+            map.insert("delivery_info".to_owned(), Value::Map(Map::from_iter(info)));
+        }
         map.insert("priority".to_owned(), properties.priority.into());
         if let Some(expiration) = &properties.expiration {
             map.insert("expiration".to_owned(), expiration.clone().into());

@@ -7,20 +7,14 @@ use serde::de::IgnoredAny;
 
 use crate::{
     protocol::{Message, ProtocolError},
-    serialization::{AcceptContent, DecodeError, Value, json},
+    serialization::{AcceptContent, Value, json},
 };
 
 /// Refuses content that is not accepted, and JSON that is not `[args, kwargs, embed]`. Other serializers are checked by the
 /// place that decodes them.
 pub fn validate_body(message: &Message, accept: &AcceptContent) -> Result<(), ProtocolError> {
     let content_type = message.properties.content_type.as_deref().unwrap_or("application/data");
-    if !accept.accepts(content_type) {
-        return Err(DecodeError::ContentDisallowed {
-            name: "untrusted".to_owned(),
-            content_type: content_type.to_owned(),
-        }
-        .into());
-    }
+    accept.check(content_type)?;
     let compressed = message.headers.get("compression").is_some_and(Value::is_truthy);
     if content_type != "application/json" || compressed || is_plain_body(&message.body) {
         return Ok(());

@@ -12,6 +12,7 @@ UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}
 #: In texts: what to look for, and what stands for it.
 VOLATILE = [
     (re.compile(r"\bin \d+(\.\d+)?(e-\d+)?s\b"), "in <seconds>s"),
+    (re.compile(r"b'[0-9a-f]{32}'"), "<token>"),
     (re.compile(r"0x[0-9a-f]{6,}"), "<address>"),
     (re.compile(r"\bgen\d+@[\w.-]+"), "<origin>"),
     (re.compile(r"\bpid[:=] ?\d+"), "pid:<pid>"),
@@ -23,9 +24,21 @@ VOLATILE = [
 ]
 #: A frame of a traceback that is in our Python package, with its source line.
 OWN_FRAME = re.compile(r' *File "celery_rs/[^\n]*\n(?:    [^\n]*\n)*?(?=  File|\S)')
+#: A frame of Celery's main process, which ours does not have.
+MAIN_FRAME = re.compile(
+    r' *File "[^\n"]*site-packages/(?:billiard/pool|celery/worker/\w+|celery/backends/\w+)\.py"[^\n]*\n(?:    [^\n]*\n)*?(?=  File|\S)'
+)
+RECEIVED = re.compile(r"^Task .+ received")
+#: A traceback in a log line, with the cause that stands before it, or a remote one.
+TRACEBACK = re.compile(
+    r"\n(?:[\w.]+: [^\n]*\n\nThe above exception was the direct cause|billiard.einfo.RemoteTraceback|Traceback \(most recent)"
+)
 #: How the ids of fences begin, and what the log says of them.
 FENCE_ID = "fence-"
-FENCE = re.compile(r"\bfence\[fence-")
+FENCE = re.compile(r"\[fence-")
+#: Why a decoder does not like a text is said in each decoder's own words.
+DECODER = re.compile(r"DecodeError\(.*?\) \[type:")
+TIME = re.compile(r"(invalid (?:ETA|expires) value [^\n:]*): [^\n]*")
 #: Fields of events that are different on every run; only their type is compared.
 VOLATILE_FIELDS = ("timestamp", "local_received", "clock", "pid", "runtime")
 #: One line in the log of a worker: time, level, process.
@@ -44,7 +57,7 @@ class Names:
         text = UUID.sub(lambda found: self.name(found.group()), text)
         text = text.replace(side.queue, "<queue>").replace(side.node, "<node>").replace(str(side.directory), "<directory>")
         # Between Celery's tracer and its backend there is one function of ours.
-        text = OWN_FRAME.sub("", text)
+        text = MAIN_FRAME.sub("", OWN_FRAME.sub("", text))
         for pattern, stands in VOLATILE:
             text = pattern.sub(stands, text)
         return text
@@ -57,7 +70,12 @@ class Names:
         if isinstance(value, str):
             return self.text(value)
         if isinstance(value, dict):
-            return {self.text(str(key)): self.data(item) for key, item in value.items()}
+            return {
+                self.text(str(key)): "<pid>" if key == "pid" and isinstance(item, int) else self.data(item)
+                for key, item in value.items()
+            }
+        if isinstance(value, set):
+            return sorted(self.data(item) for item in value)
         if isinstance(value, (list, tuple)):
             return [self.data(item) for item in value]
         return value
@@ -83,7 +101,9 @@ class Ledger:
             "events.custom": [event for event in events if event["type"] not in OF_MAIN],
             "child": [record for record in records if record["where"] == "child"],
             "main": [record for record in records if record["where"] == "main"],
-            "log.main": [line for line in lines if line[1] == "MainProcess"],
+            # What is received next while a task runs stands somewhere among the lines about that.
+            "log.received": [line for line in lines if line[1] == "MainProcess" and RECEIVED.search(line[2])],
+            "log.main": [line for line in lines if line[1] == "MainProcess" and not RECEIVED.search(line[2])],
             "log.child": [line for line in lines if line[1] != "MainProcess"],
             "documents": documents(run, names),
             "queues": run.queues(),
@@ -96,9 +116,14 @@ class Ledger:
         """Types of the events, without their `task-`."""
         return [event["type"].removeprefix("task-") for events in self["events"].values() for event in events]
 
-    def last_event(self, number: int = 1) -> dict:
-        """Of the task that was sent as number ..."""
-        return self["events"][f"<id {number}>"][-1]
+    def results(self) -> list:
+        """Everything that tasks have returned or raised."""
+        return [document["result"] for document in self["documents"].values() if "result" in document]
+
+    def event(self, type: str, number: int = 1) -> dict:
+        """The last of a type (without `task-`) of the task that was sent as number ..."""
+        of_task = [events for key, events in self["events"].items() if key.startswith(f"<id {number}> ")]
+        return [event for events in of_task for event in events if event["type"] == f"task-{type}"][-1]
 
     def did(self) -> list[str]:
         """What children wrote."""
@@ -113,6 +138,7 @@ class Ledger:
         return self["documents"][f"celery-task-meta-<id {number}>"]["result"]
 
     def must_equal(self, ours: "Ledger", differs: dict[str, str], may_differ: dict[str, str]) -> None:
+        name_exceptions(self["events"], ours["events"])
         found = {name: difference(theirs, ours[name]) for name, theirs in self.fields.items()}
         unexpected = [f"-- {name}\n{text}" for name, text in found.items() if text and name not in {**differs, **may_differ}]
         healed = [f"{name} does not differ any more" for name in differs if not found[name]]
@@ -126,6 +152,14 @@ OF_MAIN = {
 }
 
 
+def name_exceptions(theirs: dict, ours: dict) -> None:
+    """What Celery's main process raises itself, its events show as billiard's wrapper; ours name the exception."""
+    for key, events in theirs.items():
+        for event, own in zip(events, ours.get(key, ())):
+            if event.get("exception") == "ExceptionWithTraceback()" and re.match(r"\w+\(", own.get("exception") or ""):
+                event["exception"] = own["exception"]
+
+
 def difference(theirs, ours) -> str:
     """For humans; empty if there is none."""
     theirs, ours = (shown(value) for value in (theirs, ours))
@@ -135,7 +169,7 @@ def difference(theirs, ours) -> str:
 
 def shown(value) -> list[str]:
     """Texts of several lines, like tracebacks, as several lines."""
-    text = json.dumps(value, indent=1, ensure_ascii=False, default=repr)
+    text = json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, default=repr)
     return text.replace("\\n", "\n    ").splitlines()
 
 
@@ -143,13 +177,15 @@ def by_task(events: list[dict]) -> dict[str, list[dict]]:
     """A worker receives the next task while one runs: there is no order among tasks."""
     found: dict[str, list[dict]] = {}
     for event in events:
-        found.setdefault(event["uuid"], []).append(event)
+        # A task that is run again may be received and started before the end of the run before is told.
+        kind = {"task-received": "received", "task-started": "started"}.get(event["type"], "to the end")
+        found.setdefault(f"{event['uuid']} {kind}", []).append(event)
     return dict(sorted(found.items()))
 
 
 def of_a_fence(record: dict) -> bool:
     """Signals that main sends about requests name these by their ids, which begin like no other."""
-    return record.get("sender") == "fence" or str(record.get("fields", {}).get("request", "")).startswith(FENCE_ID)
+    return record.get("sender") in ("fence", "gate") or str(record.get("fields", {}).get("request", "")).startswith(FENCE_ID)
 
 
 def event_fields(names: Names, event: dict) -> dict:
@@ -167,7 +203,13 @@ def log_lines(text: str) -> list[list[str]]:
             lines.append([found[1], re.sub(r"ForkPoolWorker-\d+", "ForkPoolWorker", found[2]), found[3]])
         elif lines:
             lines[-1][2] += f"\n{line}"
-    return lines
+    return [[level, process, own_words(text) if process == "MainProcess" else text] for level, process, text in lines]
+
+
+def own_words(text: str) -> str:
+    """Without a traceback through Celery's main process: ours is not Python."""
+    text = TRACEBACK.split(text)[0].rstrip()
+    return TIME.sub(r"\1: <reason>", DECODER.sub("DecodeError(<reason>) [type:", text))
 
 
 def documents(run, names: Names) -> dict:
@@ -183,7 +225,7 @@ def documents(run, names: Names) -> dict:
             b"zset": lambda: [readable(member) for member in database.zrange(key, 0, -1)],
             b"hash": lambda: {field.decode(): readable(item) for field, item in database.hgetall(key).items()},
             b"list": lambda: [readable(item) for item in database.lrange(key, 0, -1)],
-            b"set": lambda: sorted(map(repr, database.smembers(key))),
+            b"set": lambda: {member.decode() for member in database.smembers(key)},
         }[kind]()
         if isinstance(value, dict):
             value["(expires)"] = database.ttl(key) > 0

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import uuid
 
 from celery import chain, chord, group
 from ledger import FENCE_ID, Ledger
 from workers import PATIENCE, eventually
+
+
+class Died(AssertionError):
+    """The worker has ended, which no scenario wants."""
 
 
 class Run:
@@ -45,11 +50,27 @@ class Run:
         self.app.send_task(name, args=args, kwargs=kwargs or {}, task_id=id, **options)
         return id
 
+    def many(self, *calls: tuple) -> list[str]:
+        """Tasks by name and arguments, of which none begins before all are sent: the order is the worker's, then."""
+        with self.held():
+            return [self.send(*call) for call in calls]
+
     def apply(self, signature, **options):
-        """A signature or a workflow; its result."""
-        result = signature.apply_async(**options)
+        """A signature or a workflow; its result. The worker begins when all of it is sent, whose order is its own then."""
+        with self.held():
+            result = signature.apply_async(**options)
         self.know(result)
         return result
+
+    @contextlib.contextmanager
+    def held(self):
+        """Keeps the worker's only child busy."""
+        gate = f"{FENCE_ID}{uuid.uuid4()}"
+        opened = self.side.directory / gate
+        self.app.send_task("gate", args=(str(opened),), task_id=gate, ignore_result=True)
+        eventually(lambda: any(event.get("uuid") == gate and event["type"] == "task-started" for event in self.all_events()))
+        yield
+        opened.touch()
 
     def know(self, result) -> None:
         """Its parents', its children's and its own ids."""
@@ -125,7 +146,7 @@ class Run:
         """Without those of the fences and of the worker itself."""
         return [
             event for event in self.all_events()
-            if event["type"].startswith("task-") and not event.get("uuid", "").startswith(FENCE_ID)
+            if event["type"].startswith("task-") and not str(event.get("uuid")).startswith(FENCE_ID)
         ]
 
     def records(self) -> list[dict]:
@@ -142,14 +163,19 @@ class Run:
 
     def settle(self) -> None:
         """Until a task that is sent now ends and nothing else has happened meanwhile, and the broker has nothing left."""
-        eventually(self.quiet, f"{self.side.kind} does not come to rest: {self.log()[-3000:]}", PATIENCE)
+        eventually(self.quiet, f"{self.side.kind} does not come to rest: {self.queues()} {self.log()[-3000:]}", PATIENCE)
 
     def quiet(self) -> bool:
         before = len(self.events())
+        if self.side.worker.ended():
+            raise Died(f"{self.side.kind}'s worker has ended: {self.log()[-3000:]}")
         if not self.empty():
             return False
         fence = self.side.send_fence()
-        eventually(lambda: self.side.ended(fence), f"{self.side.kind} does not run the fence: {self.log()[-3000:]}")
+        eventually(
+            lambda: self.side.ran(fence) or self.side.worker.ended(),
+            f"{self.side.kind} does not run the fence: {self.log()[-3000:]}",
+        )
         return len(self.events()) == before and self.empty()
 
     def empty(self) -> bool:

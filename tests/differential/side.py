@@ -13,11 +13,12 @@ import threading
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
+import pytest
 import redis
 from celery import Celery
 
 from ledger import FENCE_ID, Ledger
-from run import Run
+from run import Died, Run
 from workers import PATIENCE, Worker, eventually
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -33,7 +34,8 @@ class Side:
 
     def __init__(self, kind: str, broker: str, backend: str | None, directory: pathlib.Path) -> None:
         self.kind, self.broker, self.backend = kind, broker, backend
-        self.queue, self.node = f"queue-{kind}", f"{kind}@diff"
+        # Of the same length: what is cut short is cut at the same place.
+        self.queue, self.node = f"queue-{kind:_<6}", f"{kind:_<6}@diff"
         self.directory = directory / kind
         self.directory.mkdir(parents=True)
         self.ledger, self.log = self.directory / "ledger", self.directory / "log"
@@ -71,9 +73,13 @@ class Side:
         command = [*PROGRAMS[self.kind](), "-A", "project", "worker", "-n", self.node, "-l", "INFO", "-E"]
         self.worker = Worker([*command, "-c", "1", *QUIET, *args], env, self.log, HERE)
         if ready:
-            self.worker.wait_ready()
-            eventually(self.answers, f"{self.kind} does not answer")
-            eventually(self.heard, f"no event from {self.kind}")
+            self.wait_ready()
+
+    def wait_ready(self) -> None:
+        """Until it answers, and its events arrive."""
+        eventually(lambda: self.answers() or self.worker.ended(), f"{self.kind} does not answer")
+        assert not self.worker.ended(), self.worker.text()
+        eventually(self.heard, f"no event from {self.kind}")
 
     def answers(self) -> bool:
         return bool(self.app.control.ping(destination=[self.node], timeout=1, limit=1))
@@ -82,7 +88,7 @@ class Side:
         """Whether the receiver has subscribed; what is sent before is lost."""
         fence = self.send_fence()
         try:
-            return eventually(lambda: self.ended(fence), patience=1)
+            return eventually(lambda: self.ran(fence), patience=1)
         except AssertionError:
             return False
 
@@ -91,7 +97,7 @@ class Side:
         self.app.send_task("fence", task_id=fence, ignore_result=True)
         return fence
 
-    def ended(self, id: str) -> bool:
+    def ran(self, id: str) -> bool:
         return any(event.get("uuid") == id and event["type"] == "task-succeeded" for event in list(self.events))
 
     def receive(self, app: Celery) -> None:
@@ -109,6 +115,26 @@ class Side:
             raise SystemExit
         if event["hostname"] == self.node:
             self.events.append(event)
+
+    def survive(self, scenario) -> Ledger | Died:
+        """The ledger of a scenario, or what the worker has died of; there is a new one then."""
+        try:
+            return self.play(scenario)
+        except Died as died:
+            self.renew()
+            return died
+        except BaseException:
+            self.renew()
+            raise
+
+    def renew(self) -> None:
+        """A new worker with nothing to do: no scenario suffers from the one before."""
+        self.worker.destroy()
+        for database in self.broker_db, self.backend_db:
+            if database is not None:
+                database.flushdb()
+        self.worker.start()
+        self.wait_ready()
 
     def play(self, scenario) -> Ledger:
         """Runs a scenario until nothing happens any more; what happened meanwhile."""
@@ -133,8 +159,9 @@ class Pair:
     def both(self, action) -> tuple:
         """`action(side)` on both sides at the same time, each in its own thread."""
         futures = [side.thread.submit(action, side) for side in (self.celery, self.ours)]
-        for future in futures:
-            future.exception(PATIENCE * 3)
+        failures = [failure for future in futures if (failure := future.exception(PATIENCE * 3))]
+        if failures:
+            pytest.fail("\n".join(map(str, failures)))
         return tuple(future.result() for future in futures)
 
     def start(self, *args: str, **options) -> "Pair":
@@ -147,9 +174,18 @@ class Pair:
         `differs` names the fields that are meant to differ, each with the reason why. `may_differ` is for those that
         do so on some runs, or with some apps.
         """
-        theirs, ours = self.both(lambda side: side.play(scenario))
+        theirs, ours = self.both(lambda side: side.survive(scenario))
+        for ledger in theirs, ours:
+            assert isinstance(ledger, Ledger), str(ledger)
         theirs.must_equal(ours, differs or {}, {**EVERYWHERE, **(may_differ or {})})
         return theirs
+
+    def poison(self, scenario) -> Ledger:
+        """Celery's worker ends of this scenario, ours does not: its ledger."""
+        theirs, ours = self.both(lambda side: side.survive(scenario))
+        assert isinstance(theirs, Died), "Celery's worker lives: this is no poison"
+        assert isinstance(ours, Ledger), str(ours)
+        return ours
 
     def destroy(self) -> None:
         for side in (self.celery, self.ours):

@@ -12,7 +12,7 @@ def test_success(base):
 def test_many_in_order(base):
     """A worker with one child runs tasks in the order in which they were sent."""
     texts = [str(number) for number in range(20)]
-    found = base.compare(lambda run: [run.send("mark", text) for text in texts])
+    found = base.compare(lambda run: run.many(*(("mark", text) for text in texts)))
     assert [record["text"] for record in found["child"] if record["what"] == "mark"] == texts
 
 
@@ -87,7 +87,7 @@ def test_no_events_of_the_task(base):
 
 def test_resultrepr_maxsize(base):
     found = base.compare(lambda run: run.send("short_repr"))
-    assert len(found.last_event()["result"]) < 40
+    assert len(found.event("succeeded")["result"]) < 40
 
 
 def test_log_and_redirected_output(base):
@@ -105,10 +105,7 @@ def test_event_of_the_task(base):
 
 
 def test_builtin_tasks(base):
-    def scenario(run):
-        run.send("celery.accumulate", 1, 2)
-        run.send("celery.map", {"task": "add", "args": [], "kwargs": {}, "options": {}}, [1, 2])
-        run.send("celery.backend_cleanup")
-
-    found = base.compare(scenario)
+    add = {"task": "add", "args": [], "kwargs": {}, "options": {}}
+    calls = [("celery.accumulate", 1, 2), ("celery.map", add, [1, 2]), ("celery.backend_cleanup",)]
+    found = base.compare(lambda run: run.many(*calls))
     assert found.states() == ["SUCCESS"] * 3

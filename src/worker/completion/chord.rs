@@ -7,7 +7,7 @@ use futures::{FutureExt, future::BoxFuture};
 use crate::{
     backend::{ChordPart, ChordProgress, ResultBackend},
     producer::{Apply, ChordHeaders},
-    protocol::{ExceptionInfo, Signature, TaskState},
+    protocol::{ExceptionInfo, Signature, TaskState, repr::repr},
     serialization::{Map, Value},
     worker::completion::{
         Completion, RequestInfo, chain,
@@ -94,7 +94,9 @@ impl Completion {
                 self.chord_failed(&group_id, part.body, &reason, &counted).await;
             }
             Ok(ChordProgress::NeedsPython) => self.join_in_python(&group_id, part.body, counted).await,
-            Err(error) => tracing::error!(target: "celery.backends.base", "Chord {group_id:?} raised: {error}"),
+            Err(error) => {
+                tracing::error!(target: "celery.backends.base", "Chord {} raised: {error}", quoted(&group_id))
+            }
         }
     }
 
@@ -105,7 +107,7 @@ impl Completion {
             // Someone else has it by now; the backend has logged that.
             Ok(false) => return,
             Err(error) => {
-                tracing::error!(target: "celery.backends.redis", "Chord {group_id:?} raised: {error}");
+                tracing::error!(target: "celery.backends.redis", "Chord {} raised: {error}", quoted(group_id));
                 return;
             }
         }
@@ -120,17 +122,21 @@ impl Completion {
             self.chord_error(part.body, exception.clone(), exception).await;
         }
         if let Err(error) = self.inner.backend.chord_done(group_id, claim).await {
-            tracing::warn!(target: "celery.backends.redis", "Chord {group_id:?} could not be cleared: {error}");
+            tracing::warn!(target: "celery.backends.redis", "Chord {} could not be cleared: {error}", quoted(group_id));
         }
     }
 
     async fn chord_failed(&self, group_id: &str, body: Signature, reason: &str, last: &ChordPart) {
-        tracing::error!(target: "celery.backends.redis", "Chord {group_id:?} raised: ChordError({reason:?})");
-        let exception = raised(celery("ChordError", reason));
-        let original = self.original(reason, last).await.unwrap_or_else(|| exception.clone());
+        tracing::error!(target: "celery.backends.redis", "Chord {} raised: ChordError({})", quoted(group_id), quoted(reason));
+        let mut exception = raised(celery("ChordError", reason));
+        let original = self.original(reason, last).await;
+        if let (Some(original), Some(traceback)) = (&original, &exception.traceback) {
+            exception.traceback = Some(because_of(original, traceback));
+        }
+        let original = original.unwrap_or_else(|| exception.clone());
         self.chord_error(body, exception, original).await;
         if let Err(error) = self.inner.backend.chord_failed(group_id).await {
-            tracing::warn!(target: "celery.backends.redis", "Chord {group_id:?} could not be cleared: {error}");
+            tracing::warn!(target: "celery.backends.redis", "Chord {} could not be cleared: {error}", quoted(group_id));
         }
     }
 
@@ -233,4 +239,16 @@ fn errbacks_of(signature: &Signature) -> Vec<Signature> {
 
 fn new_id() -> Value {
     Value::Str(uuid::Uuid::new_v4().to_string())
+}
+
+/// A traceback with its cause, of which only the exception is known.
+fn because_of(cause: &ExceptionInfo, traceback: &str) -> String {
+    let shown = raised(cause.clone()).traceback.unwrap_or_default();
+    let last = shown.split_once('\n').map_or(&*shown, |(_, last)| last);
+    format!("{last}\nThe above exception was the direct cause of the following exception:\n\n{traceback}")
+}
+
+/// As Python shows a text.
+fn quoted(text: &str) -> String {
+    repr(&Value::from(text))
 }

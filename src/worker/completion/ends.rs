@@ -9,7 +9,7 @@ use crate::{
     worker::completion::{
         Completion, RequestInfo,
         chord::Part,
-        exception::{billiard, celery, exception_repr},
+        exception::{billiard, celery, exception_repr, raised},
         subject::Subject,
     },
 };
@@ -147,10 +147,10 @@ pub(super) fn log(info: &RequestInfo<'_>, ended: &Ended, runtime: Duration) {
     }
 }
 
-fn failure(exception: &ExceptionInfo, is_timeout: bool) -> Ended {
+pub(super) fn failure(exception: &ExceptionInfo, is_timeout: bool) -> Ended {
     Ended::Failure {
         exception: exception_repr(exception),
-        traceback: exception.traceback.clone().unwrap_or_default(),
+        traceback: raised(exception.clone()).traceback.unwrap_or_default(),
         is_timeout,
     }
 }

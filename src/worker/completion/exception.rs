@@ -24,9 +24,19 @@ pub(super) fn raised(mut exception: ExceptionInfo) -> ExceptionInfo {
         "builtins" => exception.exc_type.clone(),
         module => format!("{module}.{}", exception.exc_type),
     };
-    let text: Vec<&str> = exception.exc_message.iter().filter_map(Value::as_str).collect();
-    exception.traceback = Some(format!("Traceback (most recent call last):\n{name}: {}\n", text.join(", ")));
+    let text: Vec<String> = exception.exc_message.iter().map(text).collect();
+    // billiard's own way to show this one.
+    let text = match exception.exc_type.as_str() {
+        "TimeLimitExceeded" => format!("TimeLimitExceeded({},)", text.join(", ")),
+        _ => text.join(", "),
+    };
+    exception.traceback = Some(format!("Traceback (most recent call last):\n{name}: {text}\n"));
     exception
+}
+
+/// `str()` of an argument.
+fn text(argument: &Value) -> String {
+    argument.as_str().map_or_else(|| repr::repr(argument), str::to_owned)
 }
 
 /// `repr()` of an exception: `ValueError('x', 1)`.

@@ -9,7 +9,7 @@ use crate::{
     serialization::{Map, Value},
     worker::completion::{
         Completion, RequestInfo,
-        ends::reject,
+        ends::{failure, reject},
         exception::{celery, exception_repr, raised},
         success::publish_failure,
     },
@@ -84,12 +84,17 @@ impl Completion {
         max_retries: Option<u32>,
     ) -> Ended {
         let retries = info.headers.retries.saturating_add(1);
+        let lost = cause.as_ref().is_some_and(is_lost);
         let limit = max_retries.or(info.options.max_retries);
         if limit.is_some_and(|limit| retries > i64::from(limit)) {
+            if let Some(exception) = cause.as_ref().filter(|_| lost) {
+                self.fail(info, exception).await;
+                return failure(exception, false);
+            }
             let exception = cause.unwrap_or_else(|| self.used_up(info));
             return self.failed(info, embed, exception, Vec::new()).await;
         }
-        if let Err(error) = self.send_again(info, &embed, retries, eta).await {
+        if let Err(error) = self.send_again(info, &embed, retries, eta, lost).await {
             let reason = exception_repr(&publish_failure(&error));
             tracing::error!(target: "celery.app.trace", "Task {} retry could not be sent: {error}", info.label());
             self.fail(info, &reject(&reason, false)).await;
@@ -130,6 +135,7 @@ impl Completion {
         embed: &Embed,
         retries: i64,
         eta: Option<SystemTime>,
+        lost: bool,
     ) -> Result<(), ProducerError> {
         let body = self.body(info)?;
         let mut options = inherited(info, embed);
@@ -147,7 +153,11 @@ impl Completion {
             ..Signature::default()
         };
         let root_id = info.headers.root_id.as_deref().unwrap_or(&info.headers.id);
-        let apply = Apply::default().with_parent(&info.headers.id, root_id);
+        // What retries itself is its own parent; a task that was lost can do nothing any more.
+        let apply = match lost {
+            true => Apply::default(),
+            false => Apply::default().with_parent(&info.headers.id, root_id),
+        };
         self.inner.producer.send(signature, apply).await.map(drop)
     }
 
@@ -170,6 +180,11 @@ impl Completion {
             },
         }
     }
+}
+
+/// Whether the child was lost: no task raises what is billiard's.
+fn is_lost(cause: &ExceptionInfo) -> bool {
+    cause.exc_module == "billiard.exceptions"
 }
 
 /// What the next message has from this one (`Context.as_execution_options`, `Task.signature_from_request`).
@@ -237,6 +252,9 @@ fn number(seconds: f64) -> Value {
 
 /// Python's text for `Retry` raised while its cause was being handled.
 fn traceback(cause: Option<&ExceptionInfo>, reason: &str) -> String {
+    if let Some(lost) = cause.filter(|cause| is_lost(cause)) {
+        return raised(lost.clone()).traceback.unwrap_or_default();
+    }
     let last = format!("Traceback (most recent call last):\ncelery.exceptions.Retry: {reason}\n");
     match cause.and_then(|cause| cause.traceback.as_deref()) {
         Some(cause) => {

@@ -4,47 +4,85 @@ use tracing::error;
 
 use crate::{
     ipc::Ended,
-    worker::{disposition::EndKind, execute::sends_events, request::Request, services::Services},
+    worker::{
+        disposition::{Disposition, EndKind, disposition},
+        execute::sends_events,
+        request::Request,
+        services::Services,
+    },
 };
 
-/// Tells the event listeners, and says what kind of end it was; none leaves the message to the broker.
-pub(super) fn conclude(request: &Request, services: &Services, ended: Ended, runtime: f64) -> Option<EndKind> {
-    let headers = &request.headers;
-    let events = sends_events(request, services).then_some(&services.events);
+/// Tells the event listeners and settles the message. Where memory ran out, the message is left to the broker.
+pub(super) fn conclude(request: &mut Request, services: &Services, ended: Ended, runtime: f64) {
+    match kind(&ended) {
+        Some(end) => conclude_as(end, request, services, ended, runtime),
+        None => error!(target: "celery.worker.request", "Process got: MemoryError in {request}"),
+    }
+}
+
+/// The same for an end whose kind its report does not tell.
+pub(super) fn conclude_as(end: EndKind, request: &mut Request, services: &Services, ended: Ended, runtime: f64) {
+    let fate = disposition(end, &request.definition.options);
+    let is_held = !request.is_settled();
+    tell(request, services, ended, runtime, fate, is_held);
+    request.settle(fate);
+}
+
+/// A lost task whose message goes back: only that is told.
+pub(super) fn requeue(request: &mut Request, services: &Services) {
+    if !request.is_settled() && sends_events(request, services) {
+        services.events.rejected(&request.headers, true);
+    }
+    request.settle(Disposition::Requeue);
+}
+
+fn kind(ended: &Ended) -> Option<EndKind> {
     match ended {
-        Ended::Success { repr } => {
-            events.inspect(|events| events.succeeded(headers, &repr, Some(runtime)));
-            Some(EndKind::Done)
-        }
-        Ended::Failure { exception, traceback, is_timeout } => {
-            events.inspect(|events| events.failed(headers, &exception, Some(&traceback)));
-            Some(if is_timeout { EndKind::TimedOut } else { EndKind::Failed })
-        }
-        Ended::Retry { exception, traceback } => {
-            events.inspect(|events| events.retried(headers, &exception, Some(&traceback)));
-            Some(EndKind::Done)
-        }
-        Ended::Ignored => Some(EndKind::Done),
-        Ended::Rejected { requeue, exception, traceback, stores_failure } => {
-            if !requeue && stores_failure {
-                events.inspect(|events| events.failed(headers, &exception, Some(&traceback)));
+        Ended::Success { .. } | Ended::Retry { .. } | Ended::Ignored => Some(EndKind::Done),
+        Ended::Failure { is_timeout: true, .. } => Some(EndKind::TimedOut),
+        Ended::Failure { .. } | Ended::Internal { .. } => Some(EndKind::Failed),
+        Ended::Rejected { requeue, .. } => Some(EndKind::Rejected { requeue: *requeue }),
+        Ended::Undecodable { disallowed: true, .. } => Some(EndKind::Rejected { requeue: false }),
+        Ended::Undecodable { .. } => Some(EndKind::Done),
+        Ended::OutOfMemory => None,
+    }
+}
+
+/// The events, in the order of Celery's `Request.on_failure` and `on_success`: a message that is refused is told of before
+/// the failure, unless it is refused by the task itself.
+fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate: Disposition, is_held: bool) {
+    let headers = &request.headers;
+    let sends = sends_events(request, services);
+    let events = &services.events;
+    let rejected = || match fate {
+        Disposition::Requeue if sends && is_held => events.rejected(headers, true),
+        Disposition::Drop if sends && is_held => events.rejected(headers, false),
+        _ => {}
+    };
+    match ended {
+        Ended::Success { repr } if sends => events.succeeded(headers, &repr, Some(runtime)),
+        Ended::Retry { exception, traceback } if sends => events.retried(headers, &exception, Some(&traceback)),
+        Ended::Failure { exception, traceback, .. } => {
+            rejected();
+            if sends && !(is_held && fate == Disposition::Requeue) {
+                events.failed(headers, &exception, Some(&traceback));
             }
-            events.inspect(|events| events.rejected(headers, requeue));
-            Some(EndKind::Rejected { requeue })
-        }
-        Ended::OutOfMemory => {
-            error!(target: "celery.worker.request", "Process got: MemoryError in {request}");
-            None
-        }
-        Ended::Undecodable { exception, disallowed } => {
-            refuse_in_child(request, &exception, disallowed);
-            Some(if disallowed { EndKind::Rejected { requeue: false } } else { EndKind::Done })
         }
         Ended::Internal { exception, traceback } => {
             error!(target: "celery.worker.request", "Task handler raised error: {exception}\n{traceback}");
-            events.inspect(|events| events.failed(headers, &exception, Some(&traceback)));
-            Some(EndKind::Failed)
+            rejected();
+            if sends {
+                events.failed(headers, &exception, Some(&traceback));
+            }
         }
+        Ended::Rejected { exception, traceback, stores_failure, requeue } => {
+            if sends && stores_failure && !requeue {
+                events.failed(headers, &exception, Some(&traceback));
+            }
+            rejected();
+        }
+        Ended::Undecodable { exception, disallowed } => refuse_in_child(request, &exception, disallowed),
+        Ended::Success { .. } | Ended::Retry { .. } | Ended::Ignored | Ended::OutOfMemory => {}
     }
 }
 

@@ -57,10 +57,7 @@ pub(super) async fn execute(
         Err(Stopped::Cancelled) => return Box::pin(cancel(request, services, true)).await,
     };
     let ended = services.completion.finish(&info(&request, services), embed, outcome, children, started).await;
-    if let Some(end) = conclude(&request, services, ended, started.elapsed().as_secs_f64()) {
-        let fate = disposition(end, &request.definition.options);
-        request.settle(fate);
-    }
+    conclude(&mut request, services, ended, started.elapsed().as_secs_f64());
 }
 
 /// Why a handler was ended that had not ended by itself.
@@ -174,7 +171,7 @@ async fn passed(limit: Option<std::time::Duration>) -> std::time::Duration {
 
 async fn terminated(mut request: Request, services: &Services, signum: i32) {
     if sends_events(&request, services) {
-        services.events.revoked(&request.headers, true, Value::Str(signum.to_string()), false);
+        services.events.revoked(&request.headers, true, signum.into(), false);
     }
     services.completion.revoked(&info(&request, services), "terminated").await;
     let fate = disposition(EndKind::Done, &request.definition.options);

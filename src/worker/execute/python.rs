@@ -5,13 +5,17 @@ use tracing::{error, warn};
 
 use crate::{
     backend::StoreRequest,
-    ipc::{Report as ChildReport, Stored},
+    ipc::{Ended, Report as ChildReport, Stored},
     pool::{Finished, Pool, Progress, Run},
     protocol::{TaskState, repr::repr},
     serialization::Value,
     worker::{
         disposition::{EndKind, disposition},
-        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, expired, info, python_seconds, sends_events},
+        execute::{
+            Signal, begin, cancel, drop_revoked,
+            ended::{conclude, conclude_as, requeue},
+            expired, info, python_seconds, sends_events,
+        },
         request::Request,
         services::Services,
         strategy::DiscardReason,
@@ -108,61 +112,70 @@ struct Ending<'a> {
 
 impl Ending<'_> {
     async fn settle(mut self, finished: Option<Finished>) {
-        let end = match finished {
-            None | Some(Finished::Withdrawn) => return self.request.leave(),
+        match finished {
+            None | Some(Finished::Withdrawn) => self.request.leave(),
             Some(Finished::Reported(report)) => self.reported(report).await,
             Some(Finished::WorkerLost { .. } | Finished::Terminated { .. }) if self.cancelled => {
-                return Box::pin(cancel(self.request, self.services, self.began)).await;
+                Box::pin(cancel(self.request, self.services, self.began)).await;
             }
             Some(Finished::WorkerLost { exit }) => Box::pin(self.lost(&exit)).await,
             Some(Finished::TimeLimit(limit)) => Box::pin(self.timed_out(limit)).await,
             Some(Finished::Terminated { signum }) => Box::pin(self.terminated(signum)).await,
-        };
-        if let Some(end) = end {
-            let fate = disposition(end, &self.request.definition.options);
-            self.request.settle(fate);
         }
     }
 
-    async fn reported(&mut self, report: ChildReport) -> Option<EndKind> {
+    async fn reported(&mut self, mut report: ChildReport) {
+        // The next attempt may be on its way: its events come after this one.
+        if let Ended::Retry { exception, traceback } = &report.ended {
+            if sends_events(&self.request, self.services) {
+                self.services.events.retried(&self.request.headers, exception, Some(traceback));
+            }
+            report.ended = Ended::Ignored;
+        }
         if let Some(stored) = report.stored
             && let Err(failure) = store(self.services, stored).await
         {
             error!(target: "celery.worker.request", "Task {} result could not be stored: {failure}", self.request);
         }
-        conclude(&self.request, self.services, report.ended, report.runtime)
+        conclude(&mut self.request, self.services, report.ended, report.runtime);
     }
 
-    async fn lost(&mut self, exit: &str) -> Option<EndKind> {
+    async fn lost(&mut self, exit: &str) {
         let options = &self.request.definition.options;
         let text = format!("Worker exited prematurely: {exit} Job: {}.", self.request.number);
         let shown = format!("WorkerLostError({})", repr(&Value::from(text.as_str())));
-        error!(target: "celery.worker.request", "Task handler raised error: {shown}");
-        if options.acks_late && options.reject_on_worker_lost {
-            return Some(EndKind::Lost);
+        let retries = options.retry_on_worker_lost;
+        if options.acks_late && options.reject_on_worker_lost && !retries {
+            requeue(&mut self.request, self.services);
+            return error!(target: "celery.worker.request", "Task handler raised error: {shown}");
         }
         let ended = self.services.completion.worker_lost(&info(&self.request, self.services), &text).await;
         // A task that had stored its success, or that is tried again, is not a failure.
-        match conclude(&self.request, self.services, ended, 0.0) {
-            Some(EndKind::Failed) => Some(EndKind::Lost),
-            other => other,
+        match ended {
+            Ended::Failure { .. } => {
+                // Where it could be tried again and was often enough, it does not come back.
+                let end = if retries { EndKind::Failed } else { EndKind::Lost };
+                conclude_as(end, &mut self.request, self.services, ended, 0.0);
+                error!(target: "celery.worker.request", "Task handler raised error: {shown}");
+            }
+            _ => conclude(&mut self.request, self.services, ended, 0.0),
         }
     }
 
-    async fn timed_out(&mut self, limit: std::time::Duration) -> Option<EndKind> {
+    async fn timed_out(&mut self, limit: std::time::Duration) {
         let seconds = python_seconds(limit);
+        let ended = self.services.completion.time_limit_exceeded(&info(&self.request, self.services), limit).await;
         error!(target: "celery.worker.request", "Task handler raised error: TimeLimitExceeded({seconds})");
         error!(target: "celery.worker.request", "Hard time limit ({seconds}s) exceeded for {}", self.request);
-        let ended = self.services.completion.time_limit_exceeded(&info(&self.request, self.services), limit).await;
-        conclude(&self.request, self.services, ended, limit.as_secs_f64()).map(|_| EndKind::TimedOut)
+        conclude_as(EndKind::TimedOut, &mut self.request, self.services, ended, limit.as_secs_f64());
     }
 
-    async fn terminated(&mut self, signum: i32) -> Option<EndKind> {
+    async fn terminated(&mut self, signum: i32) {
         if sends_events(&self.request, self.services) {
-            self.services.events.revoked(&self.request.headers, true, Value::Str(signum.to_string()), false);
+            self.services.events.revoked(&self.request.headers, true, signum.into(), false);
         }
         self.services.completion.revoked(&info(&self.request, self.services), "terminated").await;
-        Some(EndKind::Done)
+        self.request.settle(disposition(EndKind::Done, &self.request.definition.options));
     }
 }
 

@@ -18,6 +18,14 @@ def fence():
     """What came before it has ended: the worker runs one task at a time."""
 
 
+@app.task(name="gate")
+def gate(path):
+    """Keeps the child busy until there is such a file."""
+    deadline = time.monotonic() + 60
+    while not os.path.exists(path) and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
 @app.task(name="echo")
 def echo(*args, **kwargs):
     return [list(args), kwargs]

@@ -84,8 +84,8 @@ def replace(self, kind):
 
 @app.task(name="more_parts", bind=True)
 def more_parts(self):
-    self.add_to_chord(sig("add", 10, 10))
-    return 1
+    self.add_to_chord(sig("add", 1, 1))
+    return 2
 
 
 @app.task(name="calls", bind=True)

@@ -9,9 +9,8 @@ from project.classes import Hooked
 
 
 def idle(seconds):
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        time.sleep(0.02)
+    """In one line: where an exception meets it is the same on every run."""
+    time.sleep(seconds)
     return seconds
 
 

@@ -14,7 +14,11 @@ OBJECTS = {"_children", "_protected"}
 @app.task(name="request", bind=True)
 def request(self, *args, **kwargs):
     seen = {key: value for key, value in vars(self.request).items() if key not in OBJECTS}
-    return {key: repr(value) for key, value in sorted(seen.items())}
+    return {key: repr(ordered(value)) for key, value in sorted(seen.items())}
+
+
+def ordered(value):
+    return dict(sorted(value.items())) if isinstance(value, dict) else value
 
 
 @app.task(name="context", bind=True)
@@ -25,7 +29,6 @@ def context(self):
         "name": found.name.rpartition("-")[0],
         "index": found.index,
         "daemon": found.daemon,
-        "initargs": type(found).__mro__[1].__name__,
         "called_directly": self.request.called_directly,
         "is_eager": self.request.is_eager,
         "same_pid": found.pid == os.getpid(),

@@ -1,0 +1,107 @@
+"""Tasks that fail, that give up, and that take their child with them."""
+
+import json
+
+import pytest
+
+STEWARD = "task_failure of what Celery's main process fails is sent in the child here: there is no steward yet"
+KINDS = [
+    "value", "key", "odd", "unpicklable", "silent", "unicode", "bytes", "object", "no args", "oserror", "assertion",
+    "stop", "group",
+]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_exception(base, kind):
+    """With all arguments and of all classes, also those that cannot be made again or not be pickled."""
+    found = base.compare(lambda run: run.send("fail", kind))
+    assert found.types() == ["received", "started", "failed"] and found.states() == ["FAILURE"]
+
+
+@pytest.mark.parametrize("explicit", [True, False])
+def test_chained_tracebacks(base, explicit):
+    found = base.compare(lambda run: run.send("fail_chained", explicit))
+    assert "KeyError: 'missing'" in json.dumps(found["documents"])
+
+
+@pytest.mark.parametrize("kind", ["key", "value"])
+def test_throws(base, kind):
+    """What is expected is logged as information, without a traceback."""
+    found = base.compare(lambda run: run.send("fail_expected", kind))
+    assert found["log.child"][0][0] == ("INFO" if kind == "key" else "ERROR")
+
+
+@pytest.mark.parametrize("name", ["ignore", "ignore_with_state"])
+def test_ignore(base, name):
+    found = base.compare(lambda run: run.send(name))
+    assert found.types() == ["received", "started"]
+    assert found.states() == (["OWN"] if name == "ignore_with_state" else [])
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_reject(base, requeue):
+    found = base.compare(lambda run: run.send("reject", requeue), may_differ={} if requeue else {"child": STEWARD})
+    assert found.did().count("reject") == (2 if requeue else 1)
+    assert "rejected" in found.types()
+
+
+@pytest.mark.parametrize("requeue", [True, False])
+def test_reject_of_what_is_acknowledged(base, requeue):
+    found = base.compare(lambda run: run.send("reject_early", requeue), may_differ={} if requeue else {"child": STEWARD})
+    assert "rejected" not in found.types()
+
+
+@pytest.mark.parametrize("name", ["fail_late", "fail_late_unacked"])
+def test_late_acknowledged_failure(base, name):
+    base.compare(lambda run: run.send(name))
+
+
+def test_base_exception(base):
+    base.compare(lambda run: run.send("raises_base"), may_differ={"child": STEWARD})
+
+
+@pytest.mark.parametrize("name", ["die", "die_late", "die_once"])
+@pytest.mark.parametrize("how", ["exit", "kill", "segv"])
+def test_lost_child(base, name, how):
+    """Only a task that asks for it comes back, and once."""
+    found = base.compare(lambda run: run.many((name, how), ("add", 1, 1)))
+    assert found.did().count("dies") == (2 if name == "die_once" else 1)
+    assert found.result(2) == 2
+
+
+@pytest.mark.parametrize("name", ["die", "die_late", "die_once"])
+@pytest.mark.parametrize("how", ["sys.exit", "SystemExit", "SystemExit text", "KeyboardInterrupt"])
+def test_exit_by_exception(base, name, how):
+    """Since 5.7 the child tells of its exit before it ends; here it ends, and its status is what is told: in the same
+    words, with the job's number, and with a line about the process.
+    """
+    why = "a child that exits is told of like any other that is lost"
+    fields = ["log.main"] + ([] if name == "die_once" else ["documents", "events"])
+    found = base.compare(
+        lambda run: run.many((name, how), ("add", 1, 1)),
+        dict.fromkeys(fields, why), dict.fromkeys(["child", "log.child"], why),
+    )
+    assert found.did().count("dies") == (2 if name == "die_once" else 1)
+
+
+def test_memory_error(base):
+    """Celery's worker ends of it; ours says so and goes on."""
+    base.poison(lambda run: run.send("die", "MemoryError"))
+
+
+def test_lost_child_with_links(base):
+    """The error callbacks of a task whose child is lost, and the rest of its chain."""
+
+    def scenario(run):
+        run.apply(run.chain(run.sig("die", "kill"), run.sig("add", 1)).on_error(run.sig("errback_old")))
+
+    found = base.compare(scenario)
+    assert "errback_old" in found.did()
+
+
+def test_lost_child_in_a_chord(base):
+    base.compare(lambda run: run.apply(run.chord([run.sig("add", 1, 1), run.sig("die", "kill")], run.sig("total"))))
+
+
+def test_retry_on_worker_lost(base):
+    base.compare(lambda run: run.send("retry_lost"))

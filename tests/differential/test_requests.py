@@ -1,0 +1,59 @@
+"""What a task sees of its request."""
+
+import pytest
+
+
+def test_the_whole_request(base):
+    found = base.compare(lambda run: run.send("request", 1, kwargs={"a": 2}))
+    assert found.result()["id"] == "'<id 1>'"
+
+
+def test_the_request_with_all_options(base):
+    def scenario(run):
+        run.send(
+            "request", "x", kwargs={"k": 1}, headers={"own": [1, 2], "another": "header"}, shadow="other.name",
+            link=run.sig("echo"), link_error=run.sig("errback"), time_limit=60, soft_time_limit=30.5, priority=3,
+            expires=300, reply_to="somebody", correlation_id="correlated", root_id="root", parent_id="parent",
+            group_id="group", group_index=3, ignore_result=False, argsrepr="args", kwargsrepr="kwargs",
+            stamped_headers=["stamp"], stamps={"stamp": "value"}, stamp="value", compression="zlib",
+            delivery_mode=1, replaced_task_nesting=2, queue=run.side.queue,
+        )
+
+    base.compare(scenario)
+
+
+def test_the_request_in_a_workflow(base):
+    """Roots, parents, groups and their indices."""
+
+    def scenario(run):
+        part = run.sig("request")
+        run.apply(run.chain(run.sig("request"), run.chord([part.clone(), part.clone()], run.sig("request"))))
+
+    base.compare(scenario)
+
+
+@pytest.mark.parametrize("protocol", ["minimal", 1])
+def test_the_request_of_other_messages(base, protocol):
+    def scenario(run):
+        if protocol == 1:
+            run.publish({"task": "request", "id": run.new_id(), "args": [1], "kwargs": {}, "retries": 1, "timelimit": [60, 50]})
+        else:
+            run.publish([[], {}, None], {"task": "request", "id": run.new_id(), "unheard": "of"})
+
+    base.compare(scenario)
+
+
+def test_the_request_of_a_retry(base):
+    base.compare(lambda run: run.send("sends_to", "request", [1], {"countdown": 0, "headers": {"h": 1}}))
+
+
+def test_the_process(base):
+    """billiard's current process, the current task and the stacks."""
+    base.compare(lambda run: run.send("context"))
+
+
+def test_sending_by_a_task(base):
+    def scenario(run):
+        run.many(("sends_to", "add", [1, 2], {"priority": 6, "expires": 100}), ("sends_to", "tracked"), ("sends_to", "ignored"))
+
+    base.compare(scenario)
