@@ -7,6 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, PoisonError},
+    thread,
 };
 
 use tokio::sync::watch;
@@ -57,13 +58,20 @@ fn start(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[Stri
     if let Some(directory) = &args.workdir {
         change_directory(directory)?;
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads(&app)).enable_all().build();
     let runtime = runtime.map_err(|error| failure(format!("the runtime cannot be started: {error}")))?;
     let shutdowns = Arc::new(Mutex::new(Shutdowns::new(env::var("REMAP_SIGTERM").ok().as_deref())));
     let exit = runtime.block_on(work(app, &args, words, Arc::clone(&shutdowns)));
     runtime.shutdown_background();
     let restart = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).restart();
     if restart && exit.is_ok() { Err(failure(exec_again())) } else { exit }
+}
+
+/// Threads of the worker itself. Where no task runs on them the children need the processors more, and threads that have
+/// little to do mostly wake each other: half as many do.
+fn threads(app: &App) -> usize {
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    if app.tasks().next().is_some() { processors } else { processors.div_ceil(2) }
 }
 
 async fn work(
