@@ -53,9 +53,10 @@ impl Backlog {
 
     fn set_length(&mut self, length: usize) {
         self.length = length;
-        // The process may be killed between any two instructions: frames first, then their length.
+        // The process may be killed between any two instructions: frames first, then their length, then other frames.
         compiler_fence(Ordering::SeqCst);
         self.memory[..LENGTH].copy_from_slice(&(length as u32).to_ne_bytes());
+        compiler_fence(Ordering::SeqCst);
     }
 }
 

@@ -192,7 +192,7 @@ impl Inbox {
             return false;
         }
         let mut polled = [PollFd::new(socket.as_fd(), PollFlags::POLLIN)];
-        poll(&mut polled, patience) == Ok(0)
+        !matches!(poll(&mut polled, patience), Ok(1..))
     }
 
     /// All frames of one read, under one lock.

@@ -38,6 +38,7 @@ pub use native::NativeTask;
 pub use options::TaskOptions;
 pub use outcome::Outcome;
 pub use pace::Pace;
+pub(crate) use panic::failure as panicked;
 pub use parameter::Parameter;
 pub use rate::RateLimit;
 pub use registry::{Registry, Runner, TaskDefinition};

@@ -1,4 +1,4 @@
-//! [`Pace`]: for how long a handler computes between its awaits, as far as one knows.
+//! [`Pace`]: for how long a handler computes, as far as one knows.
 //!
 //! What computes for microseconds costs less where it is awaited than in a task of its own; what computes for longer would
 //! hold up everything else there.
@@ -13,16 +13,22 @@ use std::{
 
 use futures::future::BoxFuture;
 
-/// Computing for so long at a time is short.
+/// Computing for so long in a run is short.
 const SHORT: Duration = Duration::from_micros(100);
+/// A handler that has computed for so long once is never short again: it may do so at any time.
+const LONG: Duration = Duration::from_millis(10);
 
-/// The longest time that one handler has computed at a time, forgotten slowly. Nothing is known at first.
+/// The longest time that one handler has computed in a run, forgotten slowly unless it was very long. Nothing is known at
+/// first. It is the whole run that counts: where tokio makes a busy handler pause, each part of it is short.
 #[derive(Debug)]
 pub struct Pace(AtomicU64);
 
+/// Nothing is known.
+const UNKNOWN: u64 = u64::MAX;
+
 impl Default for Pace {
     fn default() -> Self {
-        Self(AtomicU64::new(u64::MAX))
+        Self(AtomicU64::new(UNKNOWN))
     }
 }
 
@@ -32,26 +38,27 @@ impl Pace {
         u128::from(self.0.load(Ordering::Relaxed)) <= SHORT.as_nanos()
     }
 
-    /// Awaits one run of the handler, and learns from it.
+    /// Awaits one run of the handler, and learns from it, also if the run is dropped before its end.
     pub async fn measure<T>(&self, run: BoxFuture<'_, T>) -> T {
-        let mut measured = Measured { run, longest: Duration::ZERO };
-        let ended = (&mut measured).await;
-        self.note(measured.longest);
-        ended
+        Measured { pace: self, run, computed: Duration::ZERO }.await
     }
 
-    /// One long time counts at once, and is half forgotten after some short ones.
-    fn note(&self, longest: Duration) {
-        let new = u64::try_from(longest.as_nanos()).unwrap_or(u64::MAX);
-        let before = self.0.load(Ordering::Relaxed);
-        let faded = if before == u64::MAX { new } else { before - before / 8 };
-        self.0.store(new.max(faded), Ordering::Relaxed);
+    fn note(&self, computed: Duration) {
+        let new = u64::try_from(computed.as_nanos()).unwrap_or(UNKNOWN - 1);
+        let learn = |before: u64| match before {
+            UNKNOWN => Some(new),
+            before if u128::from(before) >= LONG.as_nanos() => Some(before.max(new)),
+            before => Some(new.max(before - before / 8)),
+        };
+        // It cannot fail: there is always something to learn.
+        let _ = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, learn);
     }
 }
 
 struct Measured<'a, T> {
+    pace: &'a Pace,
     run: BoxFuture<'a, T>,
-    longest: Duration,
+    computed: Duration,
 }
 
 impl<T> Future for Measured<'_, T> {
@@ -60,8 +67,14 @@ impl<T> Future for Measured<'_, T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let began = Instant::now();
         let polled = self.run.as_mut().poll(cx);
-        self.longest = self.longest.max(began.elapsed());
+        self.computed += began.elapsed();
         polled
+    }
+}
+
+impl<T> Drop for Measured<'_, T> {
+    fn drop(&mut self) {
+        self.pace.note(self.computed);
     }
 }
 
@@ -90,10 +103,25 @@ mod tests {
         assert!(pace.is_short());
     }
 
+    #[test]
+    fn a_very_long_run_is_never_forgotten() {
+        let pace = Pace::default();
+        pace.note(Duration::from_secs(1));
+        for _ in 0..1000 {
+            pace.note(Duration::from_micros(5));
+        }
+        assert!(!pace.is_short());
+    }
+
     #[tokio::test]
-    async fn a_run_is_measured() {
+    async fn a_run_is_measured_even_if_it_does_not_end() {
         let pace = Pace::default();
         assert_eq!(pace.measure(Box::pin(async { 7 })).await, 7);
-        assert!(pace.0.load(Ordering::Relaxed) < u64::MAX);
+        assert_ne!(pace.0.load(Ordering::Relaxed), UNKNOWN);
+        let dropped = Pace::default();
+        let mut run = Box::pin(dropped.measure(Box::pin(std::future::pending::<()>())));
+        assert!(futures::poll!(&mut run).is_pending());
+        drop(run);
+        assert_ne!(dropped.0.load(Ordering::Relaxed), UNKNOWN);
     }
 }

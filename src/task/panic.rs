@@ -29,7 +29,7 @@ pub(super) fn caught_now(run: impl FnOnce() -> Outcome, function: &str) -> Outco
 }
 
 /// The failure for a panic's payload.
-pub(super) fn failure(payload: &(dyn Any + Send), function: &str) -> Outcome {
+pub(crate) fn failure(payload: &(dyn Any + Send), function: &str) -> Outcome {
     let text = payload
         .downcast_ref::<&str>()
         .map(|text| (*text).to_owned())

@@ -24,6 +24,8 @@ impl Supervisor {
                 FromChild::Failed(message) => self.failed_to_start(serial, &message),
             }
         }
+        // Not before all has been heard: the job may have ended since, and the child have begun another one.
+        self.with(serial, kill_what_has_begun);
     }
 
     fn up(&mut self, serial: Serial, pid: i32) {
@@ -61,12 +63,8 @@ impl Supervisor {
         }
         ticket.accept(Accepted { pid, at }, now);
         let limit = ticket.deadline().filter(|_| self.options.kind == PoolKind::Prefork);
-        let terminate = ticket.terminate;
         child.begun += 1;
         child.last_progress = now;
-        if let Some(signum) = terminate {
-            kill_job(child, number, signum);
-        }
         if let Some(limit) = limit {
             self.wake(limit);
         }
@@ -147,6 +145,17 @@ fn kill_job(child: &mut Child, number: u64, signum: i32) {
         ticket.terminated = true;
         child.controlled = true;
         signal::send(pid, signum);
+    }
+}
+
+/// Signals the child if it runs a job by now that was to be killed as soon as it began.
+fn kill_what_has_begun(child: &mut Child) {
+    let doomed = child.given.iter().find_map(|ticket| {
+        let signum = ticket.terminate.filter(|_| ticket.begun.is_some() && !ticket.terminated)?;
+        Some((ticket.job.number, signum))
+    });
+    if let Some((number, signum)) = doomed {
+        kill_job(child, number, signum);
     }
 }
 

@@ -5,6 +5,7 @@
 mod ended;
 mod native;
 mod python;
+mod work;
 
 use std::{
     sync::Arc,

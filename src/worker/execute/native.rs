@@ -7,9 +7,8 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use futures::{FutureExt, future::BoxFuture};
 use tokio::sync::mpsc;
-use tokio_util::{sync::CancellationToken, task::AbortOnDropHandle};
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
@@ -19,7 +18,10 @@ use crate::{
     task::{Arguments, Context, ErasedHandler, Execution, Outcome},
     worker::{
         disposition::{EndKind, disposition},
-        execute::{Signal, begin, cancel, drop_revoked, ended::conclude, expired, info, python_seconds, sends_events},
+        execute::{
+            Signal, begin, cancel, drop_revoked, ended::conclude, expired, info, python_seconds, sends_events,
+            work::Work,
+        },
         request::Request,
         services::Services,
         strategy::DiscardReason,
@@ -89,26 +91,9 @@ async fn run(
     let cx = Context::new(execution(request, services, limits, cancelled.clone()));
     let body = request.body.take().unwrap_or_default();
     let arguments = Arguments { args: body.args, kwargs: body.kwargs };
-    let work = work(handler, arguments, cx.clone());
+    let work = Work::begin(&request.headers.task, handler, arguments, cx.clone());
     let outcome = limited(work, request, limits, &cancelled, signals).await;
     (outcome, body.embed, cx.take_children())
-}
-
-/// The handler's run: here, if it computes for a short time only, else in a task of its own, which ends with the future
-/// that this returns.
-fn work(handler: Arc<dyn ErasedHandler>, arguments: Arguments, cx: Context) -> BoxFuture<'static, Outcome> {
-    let is_short = handler.pace().is_short();
-    let run = async move {
-        let run = handler.call(arguments, cx);
-        handler.pace().measure(run).await
-    };
-    if is_short {
-        return run.boxed();
-    }
-    let run = AbortOnDropHandle::new(tokio::spawn(run));
-    let unheard = || Outcome::Reject { requeue: true, reason: "the worker is stopping".to_owned() };
-    // A handler's panic is an outcome; only a runtime that ends takes a task away.
-    async move { run.await.unwrap_or_else(|_| unheard()) }.boxed()
 }
 
 fn execution(request: &Request, services: &Services, limits: TimeLimits, cancelled: CancellationToken) -> Execution {
@@ -127,9 +112,9 @@ fn execution(request: &Request, services: &Services, limits: TimeLimits, cancell
     }
 }
 
-/// The handler against its limits and whatever the dispatcher says. Dropping the handler's future is how it is ended.
+/// The handler against its limits and whatever the dispatcher says.
 async fn limited(
-    mut work: BoxFuture<'static, Outcome>,
+    mut work: Work,
     request: &Request,
     limits: TimeLimits,
     cancelled: &CancellationToken,
@@ -138,13 +123,13 @@ async fn limited(
     let soft = passed(limits.soft);
     let hard = passed(limits.hard);
     tokio::pin!(soft, hard);
-    loop {
+    let stopped = loop {
         tokio::select! {
             biased;
             outcome = &mut work => return Ok(outcome),
             limit = &mut hard => {
                 error!(target: "celery.worker.request", "Hard time limit ({}s) exceeded for {request}", python_seconds(limit));
-                return Ok(Outcome::TimeLimitExceeded(limit));
+                break Ok(Outcome::TimeLimitExceeded(limit));
             }
             limit = &mut soft, if !cancelled.is_cancelled() => {
                 warn!(target: "celery.worker.request", "Soft time limit ({}s) exceeded for {request}", python_seconds(limit));
@@ -152,10 +137,14 @@ async fn limited(
             }
             Some(signal) = signals.recv() => match signal {
                 Signal::Withdraw | Signal::Revoke => {}
-                Signal::Terminate(signum) => return Err(Stopped::Terminated(signum)),
-                Signal::Cancel => return Err(Stopped::Cancelled),
+                Signal::Terminate(signum) => break Err(Stopped::Terminated(signum)),
+                Signal::Cancel => break Err(Stopped::Cancelled),
             },
         }
+    };
+    match work.end().await {
+        Some(outcome) if stopped.is_err() => Ok(outcome),
+        _ => stopped,
     }
 }
 
