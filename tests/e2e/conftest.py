@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import os
 import pathlib
+import signal
 import sys
 import uuid
 
@@ -73,6 +74,16 @@ class Site:
     def destroy(self) -> None:
         for worker in self.workers:
             worker.destroy()
+
+
+def given_to_a_stopped_child(site: Site, worker: Worker, log: pathlib.Path):
+    """The number of the worker's only child, which is stopped, and the result of a task that it was given after that."""
+    child = site.proj.pid.delay().get(timeout=PATIENCE)
+    log.touch()
+    os.kill(child, signal.SIGSTOP)
+    result = site.proj.mark_early.delay(str(log))
+    eventually(lambda: f"[{result.id}] received" in worker.text(), "it was not received")
+    return child, result
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import signal
 
 import pytest
 from celery.exceptions import TaskRevokedError
-from conftest import PATIENCE, eventually
+from conftest import PATIENCE, eventually, given_to_a_stopped_child
 
 
 def shape(value, depth=0):
@@ -216,12 +216,8 @@ def test_pool_grows(redis_pair):
 def test_what_is_revoked_before_it_began_never_runs(redis_site, tmp_path):
     """Also when it is with a child already, which has not come to it."""
     worker = redis_site.worker("-c", "1", "--without-gossip")
-    child = redis_site.proj.pid.delay().get(timeout=PATIENCE)
     log = tmp_path / "runs"
-    log.touch()
-    os.kill(child, signal.SIGSTOP)
-    result = redis_site.proj.mark_early.delay(str(log))
-    eventually(lambda: f"[{result.id}] received" in worker.text(), "it was not received")
+    child, result = given_to_a_stopped_child(redis_site, worker, log)
     redis_site.proj.app.control.revoke(result.id, reply=True, timeout=20, limit=1)
     os.kill(child, signal.SIGCONT)
     with pytest.raises(TaskRevokedError):

@@ -6,7 +6,7 @@ import signal
 import pytest
 import redis as redis_py
 from celery import chain
-from conftest import PATIENCE, eventually
+from conftest import PATIENCE, eventually, given_to_a_stopped_child
 
 
 def test_warm_shutdown_finishes_what_runs_and_gives_back_the_rest(redis_site, redis_server, tmp_path):
@@ -28,12 +28,8 @@ def test_warm_shutdown_finishes_what_runs_and_gives_back_the_rest(redis_site, re
 
 def test_warm_shutdown_takes_back_what_a_child_has_not_begun(redis_site, redis_server, tmp_path):
     worker = redis_site.worker("-c", "1")
-    child = redis_site.proj.pid.delay().get(timeout=PATIENCE)
     log = tmp_path / "runs"
-    log.touch()
-    os.kill(child, signal.SIGSTOP)
-    result = redis_site.proj.mark_early.delay(str(log))
-    eventually(lambda: f"[{result.id}] received" in worker.text(), "it was not received")
+    child, result = given_to_a_stopped_child(redis_site, worker, log)
     worker.process.send_signal(signal.SIGTERM)
     eventually(lambda: "Warm shutdown" in worker.text(), "no word of the warm shutdown")
     os.kill(child, signal.SIGCONT)

@@ -94,37 +94,27 @@ impl Completion {
         children: Vec<Value>,
         started: Instant,
     ) -> Ended {
+        // The rare ends are boxed: together they are kilobytes, which every execution would have to make room for.
         let end = match outcome {
             Outcome::Success(value) => self.succeeded(info, embed, value, children).await,
-            // The rare ends are boxed: together they are kilobytes, which every execution would have to make room for.
-            other => Box::pin(self.finish_otherwise(info, embed, other, children)).await,
+            Outcome::Failure(exception) => Box::pin(self.failed(info, embed, exception, children)).await,
+            Outcome::Retry { cause, eta, max_retries } => {
+                Box::pin(self.retried(info, embed, cause, eta, max_retries)).await
+            }
+            Outcome::Ignore => Ended::Ignored,
+            Outcome::Reject { requeue, reason } => Box::pin(self.refused(info, requeue, &reason)).await,
+            Outcome::TimeLimitExceeded(limit) => Box::pin(self.time_limit_exceeded(info, limit)).await,
+            Outcome::WorkerLost { exit } => {
+                let text = format!("Worker exited prematurely: {exit}.");
+                Box::pin(self.worker_lost(info, &text)).await
+            }
+            Outcome::Terminated { .. } => {
+                Box::pin(self.revoked(info, "terminated")).await;
+                Ended::Ignored
+            }
         };
         ends::log(info, &end, started.elapsed());
         end
-    }
-
-    async fn finish_otherwise(
-        &self,
-        info: &RequestInfo<'_>,
-        embed: Embed,
-        outcome: Outcome,
-        children: Vec<Value>,
-    ) -> Ended {
-        match outcome {
-            Outcome::Success(value) => self.succeeded(info, embed, value, children).await,
-            Outcome::Failure(exception) => self.failed(info, embed, exception, children).await,
-            Outcome::Retry { cause, eta, max_retries } => self.retried(info, embed, cause, eta, max_retries).await,
-            Outcome::Ignore => Ended::Ignored,
-            Outcome::Reject { requeue, reason } => self.refused(info, requeue, &reason).await,
-            Outcome::TimeLimitExceeded(limit) => self.time_limit_exceeded(info, limit).await,
-            Outcome::WorkerLost { exit } => {
-                self.worker_lost(info, &format!("Worker exited prematurely: {exit}.")).await
-            }
-            Outcome::Terminated { .. } => {
-                self.revoked(info, "terminated").await;
-                Ended::Ignored
-            }
-        }
     }
 }
 

@@ -23,8 +23,7 @@ pub(super) fn conclude(request: &mut Request, services: &Services, ended: Ended,
 /// The same for an end whose kind its report does not tell.
 pub(super) fn conclude_as(end: EndKind, request: &mut Request, services: &Services, ended: Ended, runtime: f64) {
     let fate = disposition(end, &request.definition.options);
-    let is_held = !request.is_settled();
-    tell(request, services, ended, runtime, fate, is_held);
+    tell(request, services, ended, runtime, fate);
     request.settle(fate);
 }
 
@@ -50,9 +49,10 @@ fn kind(ended: &Ended) -> Option<EndKind> {
 
 /// The events, in the order of Celery's `Request.on_failure` and `on_success`: a message that is refused is told of before
 /// the failure, unless it is refused by the task itself.
-fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate: Disposition, is_held: bool) {
+fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate: Disposition) {
     let headers = &request.headers;
     let sends = sends_events(request, services);
+    let is_held = !request.is_settled();
     let events = &services.events;
     let rejected = || match fate {
         Disposition::Requeue if sends && is_held => events.rejected(headers, true),

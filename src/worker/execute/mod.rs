@@ -22,6 +22,7 @@ use crate::{
     task::Runner,
     worker::{
         completion::RequestInfo,
+        disposition::{EndKind, disposition},
         request::Request,
         services::{Report, Services},
         strategy::DiscardReason,
@@ -92,6 +93,16 @@ async fn cancel(mut request: Request, services: &Services, began: bool) {
 /// Tells everyone that a request will not be run, and acknowledges its message.
 pub async fn discard(request: Request, reason: DiscardReason, services: Arc<Services>) {
     drop_revoked(request, reason, &services).await;
+}
+
+/// Ended by remote control: revoked, and as settled as if it had ended by itself.
+async fn terminated(mut request: Request, services: &Services, signum: i32) {
+    if sends_events(&request, services) {
+        services.events.revoked(&request.headers, true, signum.into(), false);
+    }
+    services.completion.revoked(&info(&request, services), "terminated").await;
+    let fate = disposition(EndKind::Done, &request.definition.options);
+    request.settle(fate);
 }
 
 async fn drop_revoked(mut request: Request, reason: DiscardReason, services: &Services) {

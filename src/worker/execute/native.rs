@@ -17,10 +17,8 @@ use crate::{
     serialization::Value,
     task::{Arguments, Context, ErasedHandler, Execution, Outcome},
     worker::{
-        disposition::{EndKind, disposition},
         execute::{
-            Signal, begin, cancel, drop_revoked, ended::conclude, expired, info, python_seconds, sends_events,
-            work::Work,
+            Signal, begin, cancel, drop_revoked, ended::conclude, expired, info, python_seconds, terminated, work::Work,
         },
         request::Request,
         services::Services,
@@ -156,13 +154,4 @@ async fn passed(limit: Option<std::time::Duration>) -> std::time::Duration {
         }
         None => std::future::pending().await,
     }
-}
-
-async fn terminated(mut request: Request, services: &Services, signum: i32) {
-    if sends_events(&request, services) {
-        services.events.revoked(&request.headers, true, signum.into(), false);
-    }
-    services.completion.revoked(&info(&request, services), "terminated").await;
-    let fate = disposition(EndKind::Done, &request.definition.options);
-    request.settle(fate);
 }

@@ -10,11 +10,11 @@ use crate::{
     protocol::{TaskState, repr::repr},
     serialization::Value,
     worker::{
-        disposition::{EndKind, disposition},
+        disposition::EndKind,
         execute::{
             Signal, begin, cancel, drop_revoked,
             ended::{conclude, conclude_as, requeue},
-            expired, info, python_seconds, sends_events,
+            expired, info, python_seconds, sends_events, terminated,
         },
         request::Request,
         services::Services,
@@ -120,7 +120,7 @@ impl Ending<'_> {
             }
             Some(Finished::WorkerLost { exit }) => Box::pin(self.lost(&exit)).await,
             Some(Finished::TimeLimit(limit)) => Box::pin(self.timed_out(limit)).await,
-            Some(Finished::Terminated { signum }) => Box::pin(self.terminated(signum)).await,
+            Some(Finished::Terminated { signum }) => Box::pin(terminated(self.request, self.services, signum)).await,
         }
     }
 
@@ -168,14 +168,6 @@ impl Ending<'_> {
         error!(target: "celery.worker.request", "Task handler raised error: TimeLimitExceeded({seconds})");
         error!(target: "celery.worker.request", "Hard time limit ({seconds}s) exceeded for {}", self.request);
         conclude_as(EndKind::TimedOut, &mut self.request, self.services, ended, limit.as_secs_f64());
-    }
-
-    async fn terminated(&mut self, signum: i32) {
-        if sends_events(&self.request, self.services) {
-            self.services.events.revoked(&self.request.headers, true, signum.into(), false);
-        }
-        self.services.completion.revoked(&info(&self.request, self.services), "terminated").await;
-        self.request.settle(disposition(EndKind::Done, &self.request.definition.options));
     }
 }
 
