@@ -89,7 +89,6 @@ fn what_is_not_supported_is_refused_by_name() {
         (&["-B"], "--beat"),
         (&["--autoscale", "4,1"], "--autoscale"),
         (&["-S", "state"], "--statedb"),
-        (&["-P", "gevent"], "greenlet"),
         (&["-P", "custom"], "custom"),
         (&["--pool-start-method", "spawn"], "--pool-start-method"),
         (&["--uid", "no-such-user"], "--uid"),

@@ -71,11 +71,20 @@ class Plan:
         self.app = app
         self.pool = pool
         self.hostname = worker.hostname
-        self.seats = worker.concurrency if pool == 'threads' else 1
-        self.asks_rss = bool(worker.max_memory_per_child)
+        self.pool_class = worker.pool_cls
+        self.seats = 1 if pool in ('prefork', 'solo') else worker.concurrency
+        self.asks_rss = pool == 'prefork' and bool(worker.max_memory_per_child)
+        self.green = green_library(pool)
+        self.fork = os.fork if self.green is None else self.green.fork
         self.own_locks = handlers_with_own_locks()
         if pool == 'prefork':
             close_stdin()
+
+
+def green_library(pool):
+    from celery_rs.green import LIBRARIES
+    library = LIBRARIES.get(pool)
+    return library and library()
 
 
 def handlers_with_own_locks():
@@ -173,14 +182,14 @@ def flush(stream):
         pass
 
 
-# -- threads and solo: Celery runs these in its main process
+# -- threads, greenlets and solo: Celery runs these in its main process
 
 
 def main_process(bridge, plan):
     for name in OF_THE_GROUP:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     billiard_util._run_after_forkers()
-    _set_task_join_will_block(True)
+    _set_task_join_will_block(plan.pool_class.task_join_will_block)
     app = plan.app
     app.set_current()
     try:
@@ -191,17 +200,24 @@ def main_process(bridge, plan):
     except Exception:
         bridge.failed(ExceptionInfo().traceback)
         return EX_FAILURE
-    code = work_threads(bridge, plan) if plan.pool == 'threads' else work_solo(bridge, plan)
+    if plan.pool == 'threads':
+        code = work_threads(bridge, plan)
+    else:
+        code = work_main_thread(green_seats(bridge, plan) if plan.green else Seat(bridge, plan, soft_limits=False))
     atexit._run_exitfuncs()
     for stream in (sys.__stdout__, sys.__stderr__):
         flush(stream)
     return code
 
 
-def work_solo(bridge, plan):
-    seat = Seat(bridge, plan, soft_limits=False)
+def green_seats(bridge, plan):
+    from celery_rs.green import Greenlets
+    return Greenlets(bridge, plan)
+
+
+def work_main_thread(seats):
     try:
-        seat.work()
+        seats.work()
     except SystemExit as exc:
         return exit_code(exc.code)
     except (ConnectionError, KeyboardInterrupt):
@@ -273,8 +289,10 @@ class Seat:
             raise SoftTimeLimitExceeded()
 
     def run(self, job):
+        self.execute(job, self.requests.request(job))
+
+    def execute(self, job, request):
         number, name, id = job[0], job[1], job[2]
-        request = self.requests.request(job)
         try:
             body = self.requests.body(job, request)
         except Exception as exc:
@@ -303,13 +321,16 @@ class Seat:
         self.report(execution.number, ended, execution.stored, runtime or 0.0)
 
     def escaped(self, execution, request, exc):
-        if common.terminate_handler_fired() or isinstance(exc, (SystemExit, KeyboardInterrupt)):
+        if self.is_lethal(exc):
             # The job is lost with its process, which is what the parent will see.
             raise exc
         einfo = ExceptionInfo()
         ended = outcome.raised(einfo, execution.task, request)
         relay.running.current = None
         self.report(execution.number, ended, execution.stored)
+
+    def is_lethal(self, exc):
+        return common.terminate_handler_fired() or isinstance(exc, (SystemExit, KeyboardInterrupt))
 
     def report(self, number, ended, stored, runtime=0.0):
         rss = mem_rss() if self.asks_rss else 0
@@ -322,11 +343,12 @@ class Seat:
         if job is None:
             return
         from billiard.exceptions import WorkerLostError
+        lost = exc if isinstance(exc, WorkerLostError) else WorkerLostError(repr(exc))
         request = self.requests.request(job)
         args, kwargs, embed = self.requests.body(job, request)
         request.update({'args': args, 'kwargs': kwargs}, **embed or {})
         execution = relay.running.current = relay.Execution(self.bridge, job[0], job[2], self.tasks.get(job[1]))
         try:
-            raise WorkerLostError(repr(exc))
-        except WorkerLostError as lost:
+            raise lost
+        except WorkerLostError:
             self.escaped(execution, request, lost)

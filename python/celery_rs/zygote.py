@@ -2,19 +2,20 @@
 import gc
 import io
 import json
-import logging
 import os
 import signal
 import sys
 import traceback
 
 POOLS = {
-    'celery.concurrency.prefork': 'prefork',
-    'celery.concurrency.thread': 'threads',
-    'celery.concurrency.solo': 'solo',
+    'celery.concurrency.prefork:TaskPool': 'prefork',
+    'celery.concurrency.thread:TaskPool': 'threads',
+    'celery.concurrency.solo:TaskPool': 'solo',
+    'celery.concurrency.gevent:TaskPool': 'gevent',
+    'celery.concurrency.eventlet:TaskPool': 'eventlet',
 }
 UNSUPPORTED_POOL = """\
-celery-rs has no pool {0!r}: use prefork, threads or solo, or run this worker with Python's celery."""
+celery-rs has no pool {0!r}: use prefork, threads, solo, gevent or eventlet, or run this worker with Python's celery."""
 NO_CELERY = """\
 celery-rs cannot import celery in {0}: {1}
 Activate the virtualenv of your project, or set VIRTUAL_ENV."""
@@ -50,6 +51,7 @@ class NoSteps:
         self.state = None
 
     def apply(self, worker, autoscale=None, **kwargs):
+        warn_of_green_setting(worker.app)
         worker.autoscale = autoscale
         worker.max_concurrency, worker.min_concurrency = autoscale or (None, worker.concurrency)
 
@@ -68,7 +70,7 @@ def main(bridge, argv):
         bridge.failed(failed.message, failed.code)
         return failed.code
     except Exception:
-        bridge.failed(traceback.format_exc(), 1)
+        bridge.failed(traceback.format_exc().rstrip('\n'), 1)
         return 1
     bridge.manifest(text)
     freeze()
@@ -83,9 +85,12 @@ def add_to_path(directory):
 def load(argv):
     """Celery's own command line, stopped before it starts the worker."""
     try:
-        from celery.worker import WorkController
+        from celery import maybe_patch_concurrency
     except ImportError as exc:
         raise Failed(NO_CELERY.format(sys.prefix, exc)) from exc
+    # As `celery` does, before anything else is imported.
+    maybe_patch_concurrency(['celery', *argv])
+    from celery.worker import WorkController
     WorkController.Blueprint = NoSteps
     WorkController.start = initialized
     import click
@@ -141,11 +146,19 @@ def prepare(worker):
 
 
 def pool_name(worker):
-    module = worker.pool_cls if isinstance(worker.pool_cls, str) else worker.pool_cls.__module__
+    path = f'{worker.pool_cls.__module__}:{worker.pool_cls.__name__}'
     try:
-        return POOLS[module]
+        return POOLS[path]
     except KeyError:
-        raise Failed(UNSUPPORTED_POOL.format(module.rpartition('.')[2])) from None
+        raise Failed(UNSUPPORTED_POOL.format(path)) from None
+
+
+def warn_of_green_setting(app):
+    """What Celery says to a pool that comes too late to patch anything."""
+    from celery.worker import components
+    if app.conf.worker_pool in components.GREEN_POOLS:
+        import warnings
+        warnings.warn(UserWarning(components.W_POOL_SETTING), stacklevel=2)
 
 
 def warn_deprecated(app):
@@ -153,6 +166,7 @@ def warn_deprecated(app):
     if isinstance(source, str) and source.lower() == 'django.conf:settings':
         return
     if app.conf.maybe_warn_deprecated_settings():
+        import logging
         logging.getLogger('celery.apps.worker').warning(
             'Please run `celery upgrade settings path/to/settings.py` to avoid these warnings and to allow a smoother '
             'upgrade to Celery 6.0.'
@@ -178,10 +192,11 @@ def serve(bridge, plan):
         if request is None:
             return 0
         index, serial, *descriptors = request
-        signals.worker_before_create_process.send(sender=plan)
+        if plan.pool == 'prefork':
+            signals.worker_before_create_process.send(sender=plan)
         for stream in (sys.stdout, sys.stderr):
             child.flush(stream)
-        pid = os.fork()
+        pid = plan.fork()
         if pid == 0:
             become_child(bridge)
             child.serve(plan, index, serial, descriptors)

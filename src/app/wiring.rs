@@ -241,6 +241,8 @@ impl Booted {
         match self.resolved.text("pool") {
             Some("threads") => PoolKind::Threads,
             Some("solo") => PoolKind::Solo,
+            Some("gevent") => PoolKind::Gevent,
+            Some("eventlet") => PoolKind::Eventlet,
             _ => PoolKind::Prefork,
         }
     }
@@ -271,8 +273,11 @@ impl Booted {
     fn pool(&mut self, options: &WorkerOptions) -> Option<Arc<PreforkPool>> {
         let (zygote, command) = self.zygote.take()?;
         let mut pool = PreforkOptions::new(command, self.pool_kind(), options.concurrency);
-        pool.max_tasks_per_child = self.whole_number("max_tasks_per_child");
-        pool.max_memory_per_child = self.whole_number("max_memory_per_child");
+        // Celery's other pools do not look at them: theirs is the main process.
+        if pool.kind == PoolKind::Prefork {
+            pool.max_tasks_per_child = self.whole_number("max_tasks_per_child");
+            pool.max_memory_per_child = self.whole_number("max_memory_per_child");
+        }
         pool.proc_alive_timeout = self.settings.worker.proc_alive_timeout;
         Some(PreforkPool::staffed(zygote, pool))
     }

@@ -15,10 +15,9 @@ pub(super) fn refused(options: &WorkerOptions) -> Option<String> {
         (options.autoscale.is_some(), "--autoscale is not supported: give a fixed --concurrency"),
         (options.statedb.is_some(), "--statedb is not supported: revoked tasks are not kept over a restart"),
         (
-            matches!(options.pool.as_deref(), Some("gevent" | "eventlet")),
-            "greenlet pools are not supported: use -P threads",
+            options.pool.as_deref() == Some("custom"),
+            "custom pools are not supported: use prefork, threads, solo, gevent or eventlet",
         ),
-        (options.pool.as_deref() == Some("custom"), "custom pools are not supported: use prefork, threads or solo"),
         (
             options.pool_start_method.as_deref().is_some_and(|method| method != "fork"),
             "--pool-start-method can only be fork: children are forked from a process without threads",

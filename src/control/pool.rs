@@ -16,6 +16,10 @@ pub(super) async fn grow(node: &Node, arguments: Arguments) -> Result<Value, Com
 pub(super) async fn shrink(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
     let by = arguments.count("n", 1)?;
     must_be_resizable(node).await?;
+    if node.options.pool.is_green() {
+        node.ask(move |dispatcher| dispatcher.shrink_when_free(by)).await?;
+        return Ok(ok("pool will shrink"));
+    }
     let shrunk = node.ask(move |dispatcher| dispatcher.shrink(by)).await?;
     shrunk.map_err(|busy| CommandError::value(busy.to_string()))?;
     Ok(ok("pool will shrink"))
@@ -32,11 +36,12 @@ pub(super) async fn autoscale(_: &Node, _: Arguments) -> Result<Value, CommandEr
     Err(CommandError::value("Autoscale not enabled"))
 }
 
-/// Only children can become more or fewer.
+/// Only children and greenlets can become more or fewer.
 async fn must_be_resizable(node: &Node) -> Result<(), CommandError> {
     let has_pool = node.ask(|dispatcher| dispatcher.pool().is_some()).await?;
-    if has_pool && node.options.pool == PoolKind::Prefork {
+    let pool = node.options.pool;
+    if has_pool && (pool == PoolKind::Prefork || pool.is_green()) {
         return Ok(());
     }
-    Err(CommandError::unsupported("only a prefork pool can grow and shrink"))
+    Err(CommandError::unsupported("only a prefork or greenlet pool can grow and shrink"))
 }

@@ -16,8 +16,9 @@ use crate::{
 };
 
 pub(super) async fn stats(node: &Node, _: Arguments) -> Result<Value, CommandError> {
-    let (totals, prefetch, pool, seats) =
-        node.ask(|worker| (worker.totals(), worker.prefetch_count(), worker.pool(), worker.seats())).await?;
+    let (totals, prefetch, pool, seats) = node
+        .ask(|worker| (worker.totals(), worker.prefetch_count(), worker.pool(), (worker.seats(), worker.running())))
+        .await?;
     let totals = totals.into_iter().map(|(name, total)| (name, total.into())).collect();
     Ok(dict([
         ("total", Value::Map(totals)),
@@ -32,11 +33,11 @@ pub(super) async fn stats(node: &Node, _: Arguments) -> Result<Value, CommandErr
 }
 
 /// In the words of the Celery pool whose place ours takes: Flower reads them.
-fn pool_info(node: &Node, pool: Option<&Arc<dyn Pool>>, seats: usize) -> Value {
+fn pool_info(node: &Node, pool: Option<&Arc<dyn Pool>>, (seats, running): (usize, usize)) -> Value {
     let pids = pool.map_or_else(|| vec![own_pid()], |pool| pool.pids());
-    let seats = Value::from(seats as u64);
+    let number = |number: usize| Value::from(number as u64);
     let common = |implementation: &str| {
-        [("implementation", Value::from(implementation)), ("max-concurrency", seats.clone())].map(owned)
+        [("implementation", Value::from(implementation)), ("max-concurrency", number(seats))].map(owned)
     };
     let mut info = Map::new();
     match node.options.pool {
@@ -54,9 +55,15 @@ fn pool_info(node: &Node, pool: Option<&Arc<dyn Pool>>, seats: usize) -> Value {
             ];
             info.extend(solo.map(owned));
         }
-        _ => {
+        PoolKind::Threads => {
             info.extend(common("celery.concurrency.thread:TaskPool"));
-            info.insert("threads".to_owned(), seats);
+            info.insert("threads".to_owned(), number(seats));
+        }
+        PoolKind::Gevent => info.extend(common("celery.concurrency.gevent:TaskPool")),
+        PoolKind::Eventlet => {
+            info.extend(common("celery.concurrency.eventlet:TaskPool"));
+            let free = seats.saturating_sub(running);
+            info.extend([("free-threads", number(free)), ("running-threads", number(running))].map(owned));
         }
     }
     Value::Map(info)

@@ -38,6 +38,8 @@ pub struct Job {
     pub priority: Option<i64>,
     /// Whether the broker says that someone had it before.
     pub redelivered: bool,
+    /// The hard time limit in seconds, where the child sees to it (gevent); elsewhere the parent does.
+    pub time_limit: Option<f64>,
 }
 
 /// A result that the child's tracer encoded and that the parent is to store.
@@ -137,7 +139,13 @@ pub enum ToChild {
     StoreDone(u64, String),
     /// `SoftTimeLimitExceeded` in this job, if it is this job that runs: what a `SIGUSR1` does, without its race.
     SoftTimeLimit(u64),
-    /// Finish what has begun, run the shutdown hooks, exit with 0. Keep the socket open until then: a child that reads
+    /// Kill the greenlet of this job, if it runs or as soon as it does.
+    Kill(u64),
+    /// So many greenlets may run jobs from now on.
+    Seats(u32),
+    /// The worker is stopping and no more jobs will come: the greenlet pool is told, and what runs goes on.
+    Close,
+    /// Finish what has begun (greenlets that still run are given up), run the shutdown hooks, exit with 0. Keep the socket open until then: a child that reads
     /// the end of it kills itself.
     Stop,
 }
@@ -178,6 +186,10 @@ pub enum FromChild {
         /// How.
         report: Report,
     },
+    /// The greenlet of the job was killed; that is its end.
+    Killed(u64),
+    /// The hub has interrupted the job at [`Job::time_limit`]; that is its end.
+    TimedOut(u64),
     /// These had not begun and never will here.
     Recalled(Vec<u64>),
     /// Initialisation failed; the child exits.

@@ -33,7 +33,7 @@ pub struct Manifest {
     /// The node's name, as `-n` and Celery's rules make it.
     pub hostname: String,
     /// The worker's options as Celery has resolved them from command line, environment and settings, as JSON text of one
-    /// object: `concurrency`, `pool` (`prefork`, `threads`, `solo`), `loglevel` (a number), `logfile`, `statedb`,
+    /// object: `concurrency`, `pool` (`prefork`, `threads`, `solo`, `gevent`, `eventlet`), `loglevel` (a number), `logfile`, `statedb`,
     /// `pidfile`, `task_events`, `prefetch_multiplier`, `time_limit`, `soft_time_limit`, `max_tasks_per_child`,
     /// `max_memory_per_child` (KiB), `autoscale` (`[max, min]`), `optimization`, `purge`, `quiet`, `beat`,
     /// `without_gossip`, ...
@@ -118,4 +118,11 @@ pub enum PoolKind {
     Gevent,
     /// One child with N greenlets.
     Eventlet,
+}
+
+impl PoolKind {
+    /// Whether its seats are greenlets in one process, under Celery's own pool.
+    pub fn is_green(self) -> bool {
+        matches!(self, Self::Gevent | Self::Eventlet)
+    }
 }

@@ -1,6 +1,6 @@
 //! A child's side of its socket, as Python sees it: jobs out of the [`Inbox`], reports into the socket.
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -17,7 +17,7 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::ipc::{FromChild, IpcError, Job};
 use crate::python::backlog::Backlog;
-use crate::python::inbox::{Inbox, Taken, Wakeup};
+use crate::python::inbox::{Inbox, News, Taken, Wakeup};
 use crate::python::outcome::{EndedTuple, StoredTuple, report};
 use crate::python::zygote::refuse;
 
@@ -103,6 +103,44 @@ impl Child {
         }
     }
 
+    /// Where greenlets wait: the descriptor that is readable when there may be jobs or news. It stays this object's.
+    fn fileno(&self) -> i32 {
+        self.wakeup.readable().as_raw_fd()
+    }
+
+    /// What has come for greenlets besides jobs: `(jobs to kill, answers to "ask", new number of seats, closing, stopping)`.
+    fn news(&self) -> NewsTuple {
+        let News { kills, answers, seats, closing, stopping } = self.inbox.news(&self.wakeup);
+        (kills, answers, seats, closing, stopping)
+    }
+
+    /// `next_job` without waiting: None when there is none now. Nothing is written before `flush`.
+    fn take<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
+        let Some(job) = self.inbox.take_now() else { return Ok(None) };
+        self.inbox.queue(&FromChild::Accepted { number: job.number, at: now() }).map_err(lost)?;
+        tuple(py, &job).map(Some)
+    }
+
+    /// `store` without waiting: the answer is among the news.
+    fn ask(&self, number: u64, stored: StoredTuple<'_>) -> PyResult<()> {
+        self.send(&FromChild::Store { number, stored: stored.into() })
+    }
+
+    /// Keeps for the next write that a job was killed.
+    fn killed(&self, number: u64) -> PyResult<()> {
+        self.inbox.queue(&FromChild::Killed(number)).map_err(lost)
+    }
+
+    /// Keeps for the next write that a job has exceeded its time limit.
+    fn timed_out(&self, number: u64) -> PyResult<()> {
+        self.inbox.queue(&FromChild::TimedOut(number)).map_err(lost)
+    }
+
+    /// Makes `fileno` readable.
+    fn wake(&self) -> PyResult<()> {
+        Ok(self.wakeup.wake()?)
+    }
+
     /// The job that a soft time limit frame named, once; 0 if the signal came from elsewhere.
     fn soft_limited(&self) -> u64 {
         self.inbox.soft_limited()
@@ -150,8 +188,10 @@ impl Child {
     }
 }
 
+type NewsTuple = (Vec<u64>, Vec<(u64, String)>, Option<u32>, bool, bool);
+
 /// `(number, task, id, headers, properties, body, content_type, content_encoding, reply_to, correlation_id, exchange,
-/// routing_key, priority, redelivered)`; headers and properties are JSON text.
+/// routing_key, priority, redelivered, time_limit)`; headers and properties are JSON text.
 fn tuple<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTuple>> {
     let items = [
         job.number.into_bound_py_any(py)?,
@@ -168,6 +208,7 @@ fn tuple<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTuple>> {
         PyString::new(py, &job.routing_key).into_any(),
         job.priority.into_bound_py_any(py)?,
         job.redelivered.into_bound_py_any(py)?,
+        job.time_limit.into_bound_py_any(py)?,
     ];
     PyTuple::new(py, items)
 }

@@ -42,6 +42,21 @@ pub(super) enum Taken {
     Nothing,
 }
 
+/// What has come for a child of greenlets, besides jobs.
+#[derive(Default)]
+pub(super) struct News {
+    /// Jobs whose greenlets are to be killed.
+    pub(super) kills: Vec<u64>,
+    /// Answers to `Store`s.
+    pub(super) answers: Vec<(u64, String)>,
+    /// So many seats there are to be from now on; none is no change.
+    pub(super) seats: Option<u32>,
+    /// The worker is stopping.
+    pub(super) closing: bool,
+    /// The process is to end.
+    pub(super) stopping: bool,
+}
+
 /// What one thread waits on. Each has its own: a shared one could wake only those that took what was not for them.
 pub(super) struct Wakeup(EventFd);
 
@@ -53,6 +68,12 @@ impl Wakeup {
     /// Readable when something may have come for its thread.
     pub(super) fn readable(&self) -> BorrowedFd<'_> {
         self.0.as_fd()
+    }
+
+    /// Has its own thread look again.
+    pub(super) fn wake(&self) -> io::Result<()> {
+        self.0.write(1)?;
+        Ok(())
     }
 }
 
@@ -72,6 +93,9 @@ pub(super) struct Inbox {
 struct State {
     jobs: VecDeque<Job>,
     stored: HashMap<u64, String>,
+    kills: Vec<u64>,
+    seats: Option<u32>,
+    closing: bool,
     stopping: bool,
     waiting: Vec<Arc<Wakeup>>,
 }
@@ -118,6 +142,28 @@ impl Inbox {
         }
         state.waiting.push(Arc::clone(waiter));
         Taken::Nothing
+    }
+
+    /// The next job if there is one, begun from this moment on.
+    pub(super) fn take_now(&self) -> Option<Box<Job>> {
+        self.state().jobs.pop_front().map(Box::new)
+    }
+
+    /// All that has come besides jobs. The caller is noted as waiting for whatever comes next, jobs included.
+    pub(super) fn news(&self, waiter: &Arc<Wakeup>) -> News {
+        // What comes after this is read wakes again.
+        let _ = waiter.0.read();
+        let mut state = self.state();
+        if !state.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, waiter)) {
+            state.waiting.push(Arc::clone(waiter));
+        }
+        News {
+            kills: std::mem::take(&mut state.kills),
+            answers: state.stored.drain().collect(),
+            seats: state.seats.take(),
+            closing: state.closing,
+            stopping: state.stopping,
+        }
     }
 
     /// Nothing runs any more, as far as soft time limits are concerned.
@@ -205,6 +251,9 @@ impl Inbox {
                 ToChild::Recall(numbers) => recalled.push(state.recall(&numbers)),
                 ToChild::StoreDone(number, error) => drop(state.stored.insert(number, error)),
                 ToChild::SoftTimeLimit(number) => self.soft_limit(number),
+                ToChild::Kill(number) => state.kills.push(number),
+                ToChild::Seats(seats) => state.seats = Some(seats),
+                ToChild::Close => state.closing = true,
                 ToChild::Stop => state.stopping = true,
             }
         }

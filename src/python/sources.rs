@@ -9,7 +9,7 @@ use crate::python::child::Child;
 use crate::python::zygote::Zygote;
 
 const IMPORTER: &str = include_str!("../../python/celery_rs/embedded.py");
-const MODULES: [(&str, &str); 9] = [
+const MODULES: [(&str, &str); 10] = [
     ("celery_rs", include_str!("../../python/celery_rs/__init__.py")),
     ("celery_rs.plain", include_str!("../../python/celery_rs/plain.py")),
     ("celery_rs.manifest", include_str!("../../python/celery_rs/manifest.py")),
@@ -18,6 +18,7 @@ const MODULES: [(&str, &str); 9] = [
     ("celery_rs.request", include_str!("../../python/celery_rs/request.py")),
     ("celery_rs.outcome", include_str!("../../python/celery_rs/outcome.py")),
     ("celery_rs.child", include_str!("../../python/celery_rs/child.py")),
+    ("celery_rs.green", include_str!("../../python/celery_rs/green.py")),
     ("celery_rs.zygote", include_str!("../../python/celery_rs/zygote.py")),
 ];
 

@@ -106,6 +106,11 @@ impl Dispatcher {
         Ok(())
     }
 
+    /// Fewer seats, even if all are busy: greenlets that are too many end with their tasks.
+    pub fn shrink_when_free(&mut self, by: usize) {
+        self.resize(self.seats.saturating_sub(by), -i32::try_from(by).unwrap_or(i32::MAX));
+    }
+
     /// Consumes one more queue, on this connection and all later ones. Nothing happens if it is consumed already.
     pub fn add_queue(&mut self, queue: Queue) {
         if self.queues.borrow().iter().any(|known| known.name == queue.name) {

@@ -120,6 +120,7 @@ impl Request {
             routing_key: properties.delivery_info.routing_key.clone(),
             priority: properties.priority,
             redelivered: self.redelivered,
+            time_limit: None,
         }
     }
 

@@ -101,6 +101,11 @@ impl Dispatcher {
         self.seats
     }
 
+    /// How many tasks run.
+    pub fn running(&self) -> usize {
+        self.state.active()
+    }
+
     /// What writes the ends that no child tells.
     pub fn completion(&self) -> Completion {
         self.services.completion.clone()

@@ -1,5 +1,6 @@
 """The Celery project that end-to-end tests produce for and that both workers serve."""
 
+import collections
 import os
 import time
 
@@ -26,6 +27,8 @@ app.conf.update(
         if os.environ.get("PROJ_VISIBILITY") else {}
     ),
 )
+if os.environ.get("PROJ_POOL"):
+    app.conf.worker_pool = os.environ["PROJ_POOL"]
 if os.environ.get("PROJ_DEAD"):
     # What is rejected goes there, what is acknowledged does not.
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": os.environ["PROJ_DEAD"]}
@@ -166,3 +169,33 @@ def die(code):
 def state(self):
     self.update_state(state="PROGRESS", meta={"done": 1})
     return "done"
+
+
+met = collections.defaultdict(set)
+
+
+@app.task(name="proj.meet", bind=True)
+def meet(self, place, many):
+    """Nobody leaves before so many are there: they all run at once, or none ever ends."""
+    met[place].add(self.request.id)
+    while len(met[place]) < many:
+        time.sleep(0.005)
+    return os.getpid()
+
+
+@app.task(name="proj.hold_tidily", bind=True)
+def hold_tidily(self, path, gate):
+    try:
+        return hold(self.request, path, gate)
+    finally:
+        with open(path, "a") as log:
+            log.write("tidied up\n")
+
+
+@app.task(name="proj.leave")
+def leave(code):
+    raise SystemExit(code)
+
+
+if os.environ.get("PROJ_HOOKS"):
+    import green_hooks  # noqa: F401

@@ -96,6 +96,22 @@ fn unknown_queues_are_refused_when_none_may_be_created() {
 }
 
 #[test]
+fn a_pool_of_the_apps_own_is_refused() {
+    let home = tempfile::tempdir().unwrap();
+    let source = "from celery import Celery\nfrom celery.concurrency.solo import TaskPool\n\n\nclass Pool(TaskPool):\n    pass\n\n\napp = Celery('pooled')\n";
+    fs::write(home.path().join("pooled.py"), source).unwrap();
+    let custom = Start::new(&["-A", "pooled", "worker", "-P", "custom"]);
+    let (message, code) =
+        custom.variable("CELERY_CUSTOM_WORKER_POOL", "pooled:Pool").directory(home.path()).start().err().unwrap();
+    assert_eq!(code, 1);
+    assert!(
+        message.starts_with("celery-rs has no pool 'pooled:Pool': use prefork, threads, solo, gevent"),
+        "{message}"
+    );
+    assert_eq!(message.lines().count(), 1);
+}
+
+#[test]
 fn an_environment_of_another_python_is_refused_in_one_line() {
     let home = tempfile::tempdir().unwrap();
     fs::create_dir(home.path().join("bin")).unwrap();

@@ -9,7 +9,7 @@ use tracing::error;
 use super::child::STALL;
 use super::supervisor::Supervisor;
 use super::ticket::Ticket;
-use crate::ipc::{Ended, Report};
+use crate::ipc::{Ended, PoolKind, Report};
 use crate::pool::Finished;
 
 impl Supervisor {
@@ -18,6 +18,9 @@ impl Supervisor {
             return ticket.finish(Finished::Withdrawn);
         }
         ticket.kind = Some(self.runtimes.kind(&ticket.job.task));
+        if self.options.kind == PoolKind::Gevent {
+            ticket.job.time_limit = ticket.limits.hard.map(|limit| limit.as_secs_f64());
+        }
         self.waiting.push_back(ticket);
     }
 

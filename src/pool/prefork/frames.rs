@@ -8,7 +8,8 @@ use super::child::{Child, Life, Serial};
 use super::event::Event;
 use super::signal;
 use super::supervisor::Supervisor;
-use crate::ipc::{FromChild, PoolKind, Report, Stored, ToChild};
+use super::ticket::Ticket;
+use crate::ipc::{Ended, FromChild, PoolKind, Report, Stored, ToChild};
 use crate::pool::job::Progress;
 use crate::pool::{Accepted, Finished};
 
@@ -19,13 +20,16 @@ impl Supervisor {
                 FromChild::Accepted { number, at } => self.accepted(serial, number, at, now),
                 FromChild::Done { number, report } => self.done(serial, number, report, now),
                 FromChild::Store { number, stored } => self.store(serial, number, stored),
+                FromChild::Killed(number) => self.ended(serial, number, now, killed),
+                FromChild::TimedOut(number) => self.ended(serial, number, now, timed_out),
                 FromChild::Recalled(numbers) => self.recalled(serial, &numbers, now),
                 FromChild::Up { pid } => self.up(serial, pid),
                 FromChild::Failed(message) => self.failed_to_start(serial, &message),
             }
         }
         // Not before all has been heard: the job may have ended since, and the child have begun another one.
-        self.with(serial, kill_what_has_begun);
+        let kind = self.options.kind;
+        self.with(serial, |child| kill_what_has_begun(child, kind));
     }
 
     fn up(&mut self, serial: Serial, pid: i32) {
@@ -89,6 +93,19 @@ impl Supervisor {
         self.leave_if_done(serial, now);
     }
 
+    /// A greenlet has ended without a report.
+    fn ended(&mut self, serial: Serial, number: u64, now: Instant, how: impl FnOnce(&Ticket) -> Finished) {
+        let Some(child) = self.roster.child(serial) else {
+            return;
+        };
+        child.last_progress = now;
+        if let Some(ticket) = child.take(number) {
+            let how = how(&ticket);
+            ticket.finish(how);
+        }
+        self.leave_if_done(serial, now);
+    }
+
     fn recalled(&mut self, serial: Serial, numbers: &[u64], now: Instant) {
         let Some(child) = self.roster.child(serial) else {
             return;
@@ -121,41 +138,65 @@ impl Supervisor {
         self.with(serial, |child| child.tell(&ToChild::StoreDone(number, error)));
     }
 
-    /// Kills the child that runs this job, now or when the job begins.
+    /// Kills the child or the greenlet that runs this job, now or when the job begins.
     pub(super) fn terminate(&mut self, number: u64, signum: i32) {
-        if self.options.kind != PoolKind::Prefork {
-            return error!(target: "celery.worker.control", "{} does not implement kill_job", pool_class(self.options.kind));
+        let kind = self.options.kind;
+        if kind != PoolKind::Prefork && !kind.is_green() {
+            return error!(target: "celery.worker.control", "{} does not implement kill_job", pool_class(kind));
         }
         if let Some(ticket) = self.waiting.iter_mut().find(|ticket| ticket.job.number == number) {
             ticket.terminate = Some(signum);
         } else if let Some(child) = self.roster.holder(number) {
-            kill_job(child, number, signum);
+            kill_job(child, kind, number, signum);
         }
     }
 }
 
-/// Signals the child if it runs this job, and remembers the signal if it does not run it yet.
-fn kill_job(child: &mut Child, number: u64, signum: i32) {
+/// Signals the child, or has it kill the greenlet, if it runs this job, and remembers the signal if it does not run it yet.
+fn kill_job(child: &mut Child, kind: PoolKind, number: u64, signum: i32) {
     let pid = child.target();
     let Some(ticket) = child.ticket(number) else {
         return;
     };
     ticket.terminate = Some(signum);
-    if ticket.begun.is_some() {
-        ticket.terminated = true;
+    if ticket.begun.is_none() {
+        return;
+    }
+    ticket.terminated = true;
+    if kind.is_green() {
+        child.tell(&ToChild::Kill(number));
+    } else {
         child.controlled = true;
         signal::send(pid, signum);
     }
 }
 
 /// Signals the child if it runs a job by now that was to be killed as soon as it began.
-fn kill_what_has_begun(child: &mut Child) {
+fn kill_what_has_begun(child: &mut Child, kind: PoolKind) {
     let doomed = child.given.iter().find_map(|ticket| {
         let signum = ticket.terminate.filter(|_| ticket.begun.is_some() && !ticket.terminated)?;
         Some((ticket.job.number, signum))
     });
     if let Some((number, signum)) = doomed {
-        kill_job(child, number, signum);
+        kill_job(child, kind, number, signum);
+    }
+}
+
+fn timed_out(ticket: &Ticket) -> Finished {
+    Finished::TimeLimit(ticket.limits.hard.unwrap_or_default())
+}
+
+/// What the death of a job's greenlet is: asked for, or something that the task's code has done to itself. Celery takes the
+/// latter for a success.
+fn killed(ticket: &Ticket) -> Finished {
+    match ticket.terminate {
+        Some(signum) => Finished::Terminated { signum },
+        None => Finished::Reported(Report {
+            ended: Ended::Success { repr: "None".to_owned() },
+            runtime: 0.0,
+            stored: None,
+            rss_kib: 0,
+        }),
     }
 }
 
@@ -168,7 +209,7 @@ fn is_too_large(most: Option<u64>, child: &Child, rss_kib: u64) -> bool {
 }
 
 /// The Python class, as Celery prints it.
-fn pool_class(kind: PoolKind) -> &'static str {
+pub(super) fn pool_class(kind: PoolKind) -> &'static str {
     match kind {
         PoolKind::Prefork => "<class 'celery.concurrency.prefork.TaskPool'>",
         PoolKind::Threads => "<class 'celery.concurrency.thread.TaskPool'>",

@@ -10,11 +10,12 @@ use tracing::{error, warn};
 
 use super::child::{Child, Serial};
 use super::event::Event;
+use super::frames::pool_class;
 use super::link::{Bell, Link};
 use super::outbox::Outbox;
 use super::supervisor::Supervisor;
 use super::zygote::Zygote;
-use crate::ipc::{FromZygote, IpcError, PoolKind, ToZygote, backlog, socket};
+use crate::ipc::{FromZygote, IpcError, PoolKind, ToChild, ToZygote, backlog, socket};
 use crate::pool::PoolError;
 
 /// After a fork that could not be asked for.
@@ -47,6 +48,10 @@ impl Supervisor {
         tokio::spawn(link.run());
         let mut child = Child::new(serial, index, outbox, bell, now);
         child.tasks_left = self.options.max_tasks_per_child.filter(|most| *most > 0);
+        if self.options.kind.is_green() {
+            // The app's option, unless the pool has grown or shrunk since.
+            child.tell(&self.seats_frame());
+        }
         self.roster.add(child);
         if let Some(zygote) = &self.zygote {
             // A zygote that has just gone closes the socket, which the link sees.
@@ -140,8 +145,15 @@ impl Supervisor {
     /// Adds places, or gives up those of idle children: a busy one is never sent away.
     pub(super) fn resize(&mut self, by: i32, now: Instant) {
         let count = by.unsigned_abs() as usize;
+        if self.options.kind.is_green() {
+            let seats = self.roster.seats;
+            self.roster.seats = if by >= 0 { seats.saturating_add(count) } else { seats.saturating_sub(count) };
+            let seats = self.seats_frame();
+            self.roster.iter_mut().for_each(|child| child.tell(&seats));
+            return self.show();
+        }
         if self.options.kind != PoolKind::Prefork {
-            return error!(target: "celery.worker.control", "only the prefork pool can grow and shrink");
+            return error!(target: "celery.worker.control", "{} cannot grow and shrink", pool_class(self.options.kind));
         }
         if by >= 0 {
             self.places += count;
@@ -150,6 +162,10 @@ impl Supervisor {
             self.shrink(count.min(self.places));
         }
         self.show();
+    }
+
+    fn seats_frame(&self) -> ToChild {
+        ToChild::Seats(u32::try_from(self.roster.seats).unwrap_or(u32::MAX))
     }
 
     fn shrink(&mut self, count: usize) {

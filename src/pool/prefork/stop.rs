@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::child::{Child, Life, Serial};
 use super::signal::{self, SIGTERM};
 use super::supervisor::Supervisor;
-use crate::ipc::ToZygote;
+use crate::ipc::{ToChild, ToZygote};
 use crate::pool::Finished;
 
 /// Between the TERM that ends the grace and the KILL.
@@ -34,23 +34,33 @@ impl Supervisor {
         for ticket in self.waiting.drain(..) {
             ticket.finish(Finished::Withdrawn);
         }
+        let is_green = self.options.kind.is_green();
         for child in self.roster.iter_mut() {
             child.retire();
+            if is_green {
+                child.tell(&ToChild::Close);
+            }
             child.leave_if_done();
         }
     }
 
-    /// The one place where children that do not leave by themselves are made to: TERM, and KILL for those that stay.
+    /// The one place where children that do not leave by themselves are made to: TERM, and KILL for those that stay. A child of
+    /// greenlets takes no TERM, but hears while they run.
     pub(super) fn end_grace(&mut self, now: Instant) {
         if self.stop_deadline.is_none_or(|deadline| deadline > now) {
             return;
         }
         self.stop_deadline = None;
+        let is_green = self.options.kind.is_green();
         for child in self.roster.iter_mut().filter(|child| child.life != Life::Killed) {
             child.life = Life::Killed;
             child.controlled = true;
             child.deadline = Some(now + KILL_AFTER);
-            signal::send(child.target(), SIGTERM);
+            if is_green {
+                child.tell(&ToChild::Stop);
+            } else {
+                signal::send(child.target(), SIGTERM);
+            }
         }
     }
 

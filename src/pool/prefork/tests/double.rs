@@ -114,6 +114,7 @@ fn read(mut channel: Channel, inbox: &Inbox, out: &Mutex<Channel>, answer: &Send
         match frame {
             ToChild::Run(job) => jobs.0.push_back(job),
             ToChild::Stop => jobs.1 = true,
+            ToChild::Kill(_) | ToChild::Seats(_) | ToChild::Close => {}
             ToChild::StoreDone(_, error) => answer.send(error).unwrap(),
             ToChild::SoftTimeLimit(_) => raise(Signal::SIGUSR1).unwrap(),
             ToChild::Recall(numbers) => {

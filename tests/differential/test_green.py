@@ -1,0 +1,49 @@
+"""The same tasks in greenlets: what is Celery's about a task does not change with the pool."""
+
+import uuid
+
+import pytest
+from side import Pair, Side
+
+#: By a name, what is sent.
+SCENARIOS = {
+    "success": lambda run: run.send("echo", 1, "two", kwargs={"three": [3.0, None]}),
+    "failure": lambda run: run.send("fail"),
+    "failure with errbacks": lambda run: run.send("fail", link_error=[run.sig("errback"), run.sig("errback_old")]),
+    "unencodable": lambda run: run.send("returns", "object()"),
+    "started": lambda run: run.send("tracked"),
+    "own state": lambda run: run.send("progress"),
+    "retry": lambda run: run.send("retry", "plain"),
+    "retries used up": lambda run: run.send("retry_exceeded"),
+    "autoretry": lambda run: run.send("autoretry", True),
+    "link": lambda run: run.apply(run.sig("add", 1, 2), link=run.sig("add", 10)),
+    "chain": lambda run: run.apply(run.chain(run.sig("add", 1, 1), run.sig("add", 2), run.sig("add", 3))),
+    "chord": lambda run: run.apply(run.chord([run.sig("add", n, n) for n in range(4)], run.sig("total"))),
+    "chord that fails": lambda run: run.apply(run.chord([run.sig("add", 1, 1), run.sig("fail")], run.sig("total"))),
+    "soft limit": lambda run: run.send("sleep", 0.3, soft_time_limit=0.1),
+}
+
+
+@pytest.fixture(scope="module", params=["gevent", "eventlet"])
+def green(databases, tmp_path_factory, request):
+    directory = tmp_path_factory.mktemp(request.param)
+    pair = Pair(*(Side(kind, databases.url(), databases.url(), directory) for kind in ("celery", "ours")))
+    yield pair.start("-P", request.param)
+    pair.destroy()
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_in_a_greenlet(green, name):
+    green.compare(SCENARIOS[name])
+
+
+def test_killed(green):
+    def scenario(run):
+        gate = run.side.directory / str(uuid.uuid4())
+        id = run.send("wait_for", str(gate))
+        run.wait_record("waits")
+        run.app.control.revoke(id, terminate=True, destination=[run.side.node], reply=True)
+        run.wait_event("task-revoked", id)
+
+    found = green.compare(scenario, {"events": "Celery says that a killed task has succeeded, too"})
+    assert found.states() == ["REVOKED"] and found.types()[-1] == "succeeded"
