@@ -189,6 +189,7 @@ def main_process(bridge, plan):
     for name in OF_THE_GROUP:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     billiard_util._run_after_forkers()
+    outcome.in_main = True
     _set_task_join_will_block(plan.pool_class.task_join_will_block)
     app = plan.app
     app.set_current()

@@ -16,6 +16,9 @@ SUCCESS, FAILURE, RETRY, IGNORED, REJECTED, OUT_OF_MEMORY, INTERNAL, UNDECODABLE
 #: Since 5.7 a rejected task that will not come back counts as failed.
 REJECT_FAILS = tuple(celery.VERSION[:2]) >= (5, 7)
 
+#: Whether outcomes come from a process that is Celery's main one: what it is told is then not pickled on the way.
+in_main = False
+
 IGNORED_OUTCOME = (IGNORED, '', '', False, False)
 OUT_OF_MEMORY_OUTCOME = (OUT_OF_MEMORY, '', '', False, False)
 
@@ -33,7 +36,7 @@ def outcome(traced, task, request):
     if isinstance(exc, Ignore):
         return IGNORED_OUTCOME
     if isinstance(exc, Retry):
-        return RETRY, safe_repr(exc.exc), safe_str(result.traceback), False, False
+        return RETRY, safe_repr(exc if in_main else exc.exc), safe_str(result.traceback), False, False
     return FAILURE, represent(exc), safe_str(result.traceback), isinstance(exc, TimeLimitExceeded), False
 
 

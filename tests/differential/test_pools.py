@@ -1,4 +1,4 @@
-"""The same tasks in greenlets: what is Celery's about a task does not change with the pool."""
+"""Tasks in the pools that Celery has in its main process and that leave it time to tell of them."""
 
 import uuid
 
@@ -24,8 +24,8 @@ SCENARIOS = {
 }
 
 
-@pytest.fixture(scope="module", params=["gevent", "eventlet"])
-def green(databases, tmp_path_factory, request):
+@pytest.fixture(scope="module", params=["threads", "gevent", "eventlet"])
+def pool(databases, tmp_path_factory, request):
     directory = tmp_path_factory.mktemp(request.param)
     pair = Pair(*(Side(kind, databases.url(), databases.url(), directory) for kind in ("celery", "ours")))
     yield pair.start("-P", request.param)
@@ -33,11 +33,12 @@ def green(databases, tmp_path_factory, request):
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_in_a_greenlet(green, name):
-    green.compare(SCENARIOS[name])
+def test_in_the_main_process(pool, name):
+    pool.compare(SCENARIOS[name])
 
 
-def test_killed(green):
+@pytest.mark.parametrize("pool", ["gevent", "eventlet"], indirect=True)
+def test_killed(pool):
     def scenario(run):
         gate = run.side.directory / str(uuid.uuid4())
         id = run.send("wait_for", str(gate))
@@ -45,5 +46,5 @@ def test_killed(green):
         run.app.control.revoke(id, terminate=True, destination=[run.side.node], reply=True)
         run.wait_event("task-revoked", id)
 
-    found = green.compare(scenario, {"events": "Celery says that a killed task has succeeded, too"})
-    assert found.states() == ["REVOKED"] and found.types()[-1] == "succeeded"
+    found = pool.compare(scenario, {"events": "Celery says that a killed task has succeeded, too"})
+    assert found.states() == ["REVOKED"] and "succeeded" in found.types()
