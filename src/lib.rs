@@ -8,7 +8,8 @@
 //! - [`broker`]: where messages come from and go to: Redis and RabbitMQ, each in kombu's dialect.
 //! - [`backend`], [`producer`], [`event`]: where results go, how tasks are sent, what listeners hear.
 //! - [`task`]: what can be run, and every way it can end.
-//! - [`pool`] and `python`: where it is run: seats in this process, and children forked from a zygote.
+//! - [`pool`] and `python`: where it is run: seats in this process, and children forked from a zygote; and the steward beside
+//!   them, for the app's code of Celery's main process.
 //! - [`worker`]: takes, judges, executes, settles.
 //! - [`control`] and [`gossip`]: answers `celery inspect`, `celery control` and Flower; asks other workers.
 //! - [`app`] and [`cli`]: assembly, and the command line.

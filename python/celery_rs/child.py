@@ -78,6 +78,7 @@ class Plan:
         self.fork = os.fork if self.green is None else self.green.fork
         self.own_locks = handlers_with_own_locks()
         if pool == 'prefork':
+            self.sender = pool_of_processes(app, worker)
             close_stdin()
 
 
@@ -85,6 +86,14 @@ def green_library(pool):
     from celery_rs.green import LIBRARIES
     library = LIBRARIES.get(pool)
     return library and library()
+
+
+def pool_of_processes(app, worker):
+    """The sender of `worker_before_create_process`, as far as it has no processes."""
+    from celery.concurrency.asynpool import AsynPool
+    sender = AsynPool.__new__(AsynPool)
+    sender.__dict__.update(_processes=worker.concurrency, _initargs=(app, worker.hostname), app=app)
+    return sender
 
 
 def handlers_with_own_locks():

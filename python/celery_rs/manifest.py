@@ -2,12 +2,14 @@
 import os
 import platform
 import weakref
+from functools import partial
 
 import celery
 import kombu
 from celery import signals
 from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
 from celery.app.trace import task_has_custom
+from celery.utils.functional import arity_greater
 from celery.utils.imports import qualname
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
@@ -159,6 +161,7 @@ def task(name, item):
     """With the names of `TaskManifest`'s fields."""
     either = getattr(item, 'acks_on_failure_or_timeout', True)
     either = True if either is None else either
+    app = item.app
     return {
         'name': name,
         'acks_late': bool(item.acks_late),
@@ -177,7 +180,9 @@ def task(name, item):
         'default_retry_delay': float(item.default_retry_delay),
         'serializer': item.serializer,
         'publish_options': text(publish_options(item)),
-        'hooked': hooked(item),
+        'hooked': hooked(item) or bool(custom_request(item)),
+        'own_backend': has_own_backend(item, app),
+        'new_style_errback': new_style_errback(item),
         'custom_request': custom_request(item),
     }
 
@@ -204,6 +209,17 @@ def publish_options(item):
 
 def hooked(item):
     return any(task_has_custom(item, hook) for hook in HOOKS)
+
+
+def has_own_backend(item, app):
+    """Whether the parent writes the app's results, but not this task's."""
+    return relay.relays(app.backend, app) and not relay.relays(item.backend, app)
+
+
+def new_style_errback(item):
+    """As `Backend._call_task_errbacks` finds out; what a signature has bound already is looked at there."""
+    header = getattr(item, '__header__', None)
+    return header is not None and not isinstance(header, partial) and bool(arity_greater(header, 1))
 
 
 def custom_request(item):

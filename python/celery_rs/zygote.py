@@ -74,7 +74,7 @@ def main(bridge, argv):
         return 1
     bridge.manifest(text)
     freeze()
-    return serve(bridge, plan)
+    return serve(bridge, plan, worker)
 
 
 def add_to_path(directory):
@@ -180,9 +180,7 @@ def freeze():
     gc.freeze()
 
 
-def serve(bridge, plan):
-    from celery import signals
-    from celery_rs import child
+def serve(bridge, plan, worker):
     bridge.serve()
     while True:
         try:
@@ -191,18 +189,42 @@ def serve(bridge, plan):
             return 1
         if request is None:
             return 0
-        index, serial, *descriptors = request
-        if plan.pool == 'prefork':
-            signals.worker_before_create_process.send(sender=plan)
-        for stream in (sys.stdout, sys.stderr):
-            child.flush(stream)
-        pid = plan.fork()
-        if pid == 0:
-            become_child(bridge)
-            child.serve(plan, index, serial, descriptors)
-        for descriptor in descriptors:
-            os.close(descriptor)
-        bridge.forked(index, pid)
+        place, descriptors = request
+        if place is None:
+            fork_steward(bridge, plan, worker, *descriptors)
+        else:
+            fork_child(bridge, plan, *place, descriptors)
+
+
+def fork_child(bridge, plan, index, serial, descriptors):
+    from celery import signals
+    from celery_rs import child
+    if plan.pool == 'prefork':
+        signals.worker_before_create_process.send(sender=plan.sender)
+    pid = fork(plan)
+    if pid == 0:
+        become_child(bridge)
+        child.serve(plan, index, serial, descriptors)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    bridge.forked(index, pid)
+
+
+def fork_steward(bridge, plan, worker, descriptor):
+    pid = fork(plan)
+    if pid == 0:
+        become_child(bridge)
+        from celery_rs import steward
+        steward.serve(worker, plan.pool, descriptor)
+    os.close(descriptor)
+    bridge.steward_forked(pid)
+
+
+def fork(plan):
+    from celery_rs import child
+    for stream in (sys.stdout, sys.stderr):
+        child.flush(stream)
+    return plan.fork()
 
 
 def become_child(bridge):

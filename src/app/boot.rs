@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    app::{App, AppError},
+    app::{Announcer, App, AppError},
     config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs},
     ipc::Manifest,
     pool::prefork::{Zygote, ZygoteCommand},
@@ -36,6 +36,8 @@ pub struct Booted {
     pub about: About,
     /// Every task, native and Python, sorted.
     pub tasks: Vec<String>,
+    /// How those that hear Unix signals tell the app of them.
+    pub announcer: Announcer,
     pub(super) registry: Arc<Registry>,
     pub(super) manifest: Option<Manifest>,
     pub(super) app: App,
@@ -87,6 +89,7 @@ impl App {
             queues,
             about,
             tasks,
+            announcer: Announcer::default(),
             registry,
             manifest,
             app: self,
@@ -163,29 +166,16 @@ fn about(manifest: Option<&Manifest>) -> About {
 const REVOKES_MAX: &str = "CELERY_WORKER_REVOKES_MAX";
 const REVOKE_EXPIRES: &str = "CELERY_WORKER_REVOKE_EXPIRES";
 
-/// Signals that Celery sends in its main process once the pool runs, where this worker has no Python.
-const MAIN_SIGNALS: &[&str] = &[
-    "heartbeat_sent",
-    "task_received",
-    "task_rejected",
-    "task_revoked",
-    "task_unknown",
-    "worker_ready",
-    "worker_shutdown",
-    "worker_shutting_down",
-];
-
 fn refused(manifest: &Manifest) -> impl Iterator<Item = String> {
     let steps = manifest.bootsteps.iter().map(|step| format!("boot step {step} is not run by celery-rs"));
     let commands = &manifest.control_commands;
     let commands =
         commands.iter().map(|command| format!("remote control command {command} is not served by celery-rs"));
-    let signals = manifest.signals.iter().filter(|signal| MAIN_SIGNALS.contains(&signal.as_str()));
-    let signals =
-        signals.map(|signal| format!("signal {signal} is not sent by celery-rs: its receivers are not called"));
     let requests = manifest.tasks.iter().filter(|task| !task.custom_request.is_empty());
-    let requests = requests.map(|task| format!("task {}: {} is not used by celery-rs", task.name, task.custom_request));
-    steps.chain(commands).chain(signals).chain(requests)
+    let requests = requests.map(|task| {
+        format!("task {}: {} is used by celery-rs only for ends that no child has seen", task.name, task.custom_request)
+    });
+    steps.chain(commands).chain(requests)
 }
 
 fn select_queues(settings: &Settings, manifest: Option<&Manifest>, args: &WorkerArgs) -> Result<Queues, AppError> {

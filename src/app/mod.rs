@@ -2,6 +2,7 @@
 //!
 //! Printing, signals and the process's end are the command line's business.
 
+mod announcer;
 mod boot;
 mod builder;
 mod error;
@@ -9,6 +10,7 @@ mod transports;
 mod wiring;
 
 pub use crate::worker::{Shutdown, StopReason};
+pub use announcer::Announcer;
 pub use boot::{About, Booted, ZYGOTE_COMMAND};
 pub use builder::App;
 pub use error::AppError;

@@ -10,13 +10,13 @@ use crate::{
         AppError, Booted,
         transports::{has_quorum_queue, transports},
     },
-    backend::{self, BackendError, BackendOptions, DisabledBackend, Format, ResultBackend},
+    backend::{self, BackendError, BackendOptions, ResultBackend},
     broker::Publish,
     config::routes::Routes,
     control::{Mailbox, Node, NodeOptions, Versions},
     event::{Clock, EventDispatcher, EventOptions},
     gossip::{Mingle, MingleOptions},
-    ipc::PoolKind,
+    ipc::{Manifest, PoolKind},
     pool::{
         Pool, TimeLimits,
         prefork::{PreforkOptions, PreforkPool},
@@ -25,8 +25,8 @@ use crate::{
     protocol::{ExchangeType, time::TimeZone},
     serialization::AcceptContent,
     worker::{
-        Assembly, ConnectionPolicy, Shutdown, StopReason, Wires, Worker, WorkerOptions,
-        completion::{BackendChords, Completion, CompletionSettings},
+        Assembly, ConnectionPolicy, MainSignals, Shutdown, StopReason, Wires, Worker, WorkerOptions,
+        completion::{BackendChords, BySteward, Completion, CompletionSettings, Errbacks, PythonJoin},
     },
 };
 
@@ -50,7 +50,11 @@ impl Booted {
         let wires = Wires::default();
         let publisher: Arc<dyn Publish> = wires.publisher();
         let timezone = TimeZone::parse(self.settings.timezone.as_deref(), self.settings.enable_utc)?;
-        let backend = self.backend(publisher.clone())?;
+        let options = self.worker_options(timezone)?;
+        let pool = self.pool(&options);
+        let signals = self.signals(pool.as_deref());
+        let by_steward = self.by_steward(&signals);
+        let (backend, python_backend) = self.backend(publisher.clone(), by_steward.clone())?;
         let producer = Producer::new(
             publisher.clone(),
             self.producer_settings(timezone)?,
@@ -59,9 +63,7 @@ impl Booted {
         );
         let is_redis = transports.iter().any(|transport| transport.capabilities().driver == "redis");
         let events = EventDispatcher::new(self.event_options(is_redis), Clock::default(), publisher);
-        let options = self.worker_options(timezone)?;
-        let completion = self.completion(backend.clone(), producer.clone(), &options);
-        let pool = self.pool(&options);
+        let completion = self.completion(backend.clone(), producer.clone(), &options, by_steward, python_backend);
         let pool_failed = pool_failure(pool.clone());
         let pool = pool.map(|pool| pool as Arc<dyn Pool>);
         let node = self.remote_control().then(|| self.node_options(&options, is_redis));
@@ -80,6 +82,7 @@ impl Booted {
             states: self.app.states(),
             pool,
             pool_failed,
+            signals,
             events,
             before: Vec::new(),
             after: Vec::new(),
@@ -99,31 +102,49 @@ impl Booted {
         self.manifest.as_ref().map_or(CELERY_VERSION, |manifest| &manifest.celery_version)
     }
 
-    /// The backend, in this process where it can be: a backend that only Python has is left to the children.
-    fn backend(&self, publisher: Arc<dyn Publish>) -> Result<Arc<dyn ResultBackend>, AppError> {
+    /// The backend, in this process where it can be: one that only Python has stores in the children what they have seen,
+    /// and in the steward what they have not. And whether it is one of those.
+    fn backend(
+        &self,
+        publisher: Arc<dyn Publish>,
+        by_steward: Option<Arc<BySteward>>,
+    ) -> Result<(Arc<dyn ResultBackend>, bool), AppError> {
         let options = BackendOptions::from_settings(&self.settings, minor(self.celery_version()))?;
-        match backend::open(self.settings.result.backend.as_deref(), options, publisher) {
-            Err(BackendError::Unsupported(reason)) if self.manifest.is_some() => self.left_to_python(&reason),
-            opened => Ok(opened?),
+        // An app may write to a Redis of ours in a way of its own.
+        let is_the_apps = |manifest: &Manifest| !manifest.relays_results && !manifest.backend.starts_with("celery.");
+        if let Some(by_steward) = by_steward.clone().filter(|_| self.manifest.as_ref().is_some_and(is_the_apps)) {
+            return Ok((by_steward, true));
+        }
+        match (backend::open(self.settings.result.backend.as_deref(), options, publisher), by_steward) {
+            (Err(BackendError::Unsupported(_)), Some(by_steward)) => Ok((by_steward, true)),
+            (opened, _) => Ok((opened?, false)),
         }
     }
 
-    fn left_to_python(&self, reason: &str) -> Result<Arc<dyn ResultBackend>, AppError> {
-        if self.app.tasks().next().is_some() {
-            return Err(AppError::unsupported(format!("{reason}; native tasks cannot store theirs there")));
-        }
-        tracing::warn!(target: "celery.apps.worker",
-            "{reason}; an end that no child sees (a lost worker, a hard time limit) leaves no result there");
-        Ok(Arc::new(DisabledBackend::new(Format::default())))
+    /// What of an end only the app's own Python can do.
+    fn by_steward(&self, signals: &MainSignals) -> Option<Arc<BySteward>> {
+        let (steward, manifest) = (signals.steward()?, self.manifest.as_ref()?);
+        let new_style = manifest.tasks.iter().filter(|task| task.new_style_errback).map(|task| task.name.clone());
+        Some(Arc::new(BySteward::new(steward.clone(), &manifest.backend, new_style)))
     }
 
-    fn completion(&self, backend: Arc<dyn ResultBackend>, producer: Producer, options: &WorkerOptions) -> Completion {
+    fn completion(
+        &self,
+        backend: Arc<dyn ResultBackend>,
+        producer: Producer,
+        options: &WorkerOptions,
+        by_steward: Option<Arc<BySteward>>,
+        python_backend: bool,
+    ) -> Completion {
         let settings = CompletionSettings {
             extended: self.settings.result.extended,
             timezone: options.timezone,
             accept: options.accept.clone(),
+            python_backend,
         };
-        Completion::new(backend, producer, settings, None, None)
+        let errbacks = by_steward.clone().map(|python| python as Arc<dyn Errbacks>);
+        let joins = by_steward.map(|python| python as Arc<dyn PythonJoin>);
+        Completion::new(backend, producer, settings, errbacks, joins)
     }
 
     fn producer_settings(&self, timezone: TimeZone) -> Result<ProducerSettings, AppError> {
@@ -268,6 +289,14 @@ impl Booted {
             hard: resolved("time_limit", self.settings.task.time_limit),
             soft: resolved("soft_time_limit", self.settings.task.soft_time_limit),
         }
+    }
+
+    /// The signals of Celery's main process, in the steward that the pool's zygote forks.
+    fn signals(&self, pool: Option<&PreforkPool>) -> MainSignals {
+        let (Some(pool), Some(manifest)) = (pool, &self.manifest) else { return MainSignals::default() };
+        let signals = MainSignals::new(pool.steward(), manifest.signals.iter().map(String::as_str));
+        self.announcer.speak_through(signals.clone());
+        signals
     }
 
     fn pool(&mut self, options: &WorkerOptions) -> Option<Arc<PreforkPool>> {

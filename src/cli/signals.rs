@@ -47,6 +47,18 @@ struct Reaction {
     ask: Option<Request>,
     /// End the process now, whatever still runs.
     at_once: bool,
+    announce: Option<Announced>,
+}
+
+/// What Celery's `worker_shutting_down` says of a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Announced {
+    /// Its name.
+    pub(super) sig: &'static str,
+    /// `Warm` or `Cold`.
+    pub(super) how: &'static str,
+    /// Where it leads to, as far as Celery's handler knows.
+    pub(super) exit: Exit,
 }
 
 /// What INT and QUIT will do next.
@@ -86,6 +98,24 @@ impl Shutdowns {
     }
 
     fn on(&mut self, signal: Signal) -> Reaction {
+        let announce = self.announced(signal);
+        let reaction = self.react(signal);
+        Reaction { announce: announce.filter(|_| !reaction.at_once), ..reaction }
+    }
+
+    fn announced(&self, signal: Signal) -> Option<Announced> {
+        let (warm, cold) = (("Warm", exit::OK), ("Cold", exit::FAILURE));
+        let (sig, (how, exit)) = match signal {
+            Signal::Terminate => ("SIGTERM", if self.remapped { cold } else { warm }),
+            Signal::Interrupt if self.stage == Stage::Running => ("SIGINT", ("Warm", exit::FAILURE)),
+            Signal::Interrupt => ("SIGINT", cold),
+            Signal::Quit => ("SIGQUIT", cold),
+            Signal::Hangup | Signal::User1 => return None,
+        };
+        Some(Announced { sig, how, exit })
+    }
+
+    fn react(&mut self, signal: Signal) -> Reaction {
         match signal {
             Signal::Terminate if self.remapped => self.colder(true),
             Signal::Terminate => self.warm(exit::OK),
@@ -100,7 +130,7 @@ impl Shutdowns {
     fn warm(&mut self, exit: Exit) -> Reaction {
         self.exit.get_or_insert(exit);
         let ask = (self.stage < Stage::Cold).then_some(Request::Warm);
-        Reaction { say: vec![WARM.to_owned()], ask, at_once: false }
+        Reaction { say: vec![WARM.to_owned()], ask, ..Reaction::default() }
     }
 
     fn interrupt(&mut self) -> Reaction {
@@ -121,7 +151,7 @@ impl Shutdowns {
         self.stage = stage;
         let mut say = vec![said.to_owned()];
         say.extend(announce.then(|| COLD.to_owned()));
-        Reaction { say, ask: Some(ask), at_once: false }
+        Reaction { say, ask: Some(ask), ..Reaction::default() }
     }
 
     fn hang_up(&mut self) -> Reaction {
@@ -129,17 +159,18 @@ impl Shutdowns {
         self.exit.get_or_insert(exit::OK);
         let line = format!("Restarting celery worker ({})", env::args().collect::<Vec<_>>().join(" "));
         let ask = (self.stage < Stage::Cold).then_some(Request::Warm);
-        Reaction { say: vec![line], ask, at_once: false }
+        Reaction { say: vec![line], ask, ..Reaction::default() }
     }
 }
 
-/// Listens until the process ends, telling `ask` what signals ask for. Needs a tokio runtime.
+/// Listens until the process ends, telling `ask` what signals ask for and `announce` what Celery's handlers say of them. Needs a tokio runtime.
 ///
 /// # Errors
 /// When a handler cannot be installed.
 pub(super) fn listen(
     shutdowns: Arc<Mutex<Shutdowns>>,
     ask: impl Fn(Request) + Clone + Send + 'static,
+    announce: impl Fn(Announced) + Clone + Send + 'static,
 ) -> io::Result<()> {
     let mut signals = vec![
         (SignalKind::terminate(), Signal::Terminate),
@@ -153,22 +184,25 @@ pub(super) fn listen(
     }
     for (kind, name) in signals {
         let mut stream = signal(kind)?;
-        let (shutdowns, ask) = (Arc::clone(&shutdowns), ask.clone());
+        let (shutdowns, ask, announce) = (Arc::clone(&shutdowns), ask.clone(), announce.clone());
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
                 let reaction = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).on(name);
-                obey(reaction, &ask);
+                obey(reaction, &ask, &announce);
             }
         });
     }
     Ok(())
 }
 
-fn obey(reaction: Reaction, ask: &impl Fn(Request)) {
+fn obey(reaction: Reaction, ask: &impl Fn(Request), announce: &impl Fn(Announced)) {
     if reaction.at_once {
         exit::at_once(exit::FAILURE);
     }
     reaction.say.iter().for_each(|line| say(line));
+    if let Some(announced) = reaction.announce {
+        announce(announced);
+    }
     if let Some(request) = reaction.ask {
         ask(request);
     }
@@ -217,6 +251,21 @@ mod tests {
             assert_eq!((reaction.ask, reaction.say), (ask, say.iter().map(|s| s.to_string()).collect()), "{signals:?}");
             assert_eq!(shutdowns.exit(), Some(exit), "{signals:?}");
         }
+    }
+
+    #[test]
+    fn what_is_announced_is_what_celerys_handlers_say() {
+        for (remap, signals, sig, how, exit) in [
+            (None, &[Terminate][..], "SIGTERM", "Warm", exit::OK),
+            (Some("SIGQUIT"), &[Terminate], "SIGTERM", "Cold", exit::FAILURE),
+            (None, &[Interrupt], "SIGINT", "Warm", exit::FAILURE),
+            (None, &[Interrupt, Interrupt], "SIGINT", "Cold", exit::FAILURE),
+            (None, &[Quit], "SIGQUIT", "Cold", exit::FAILURE),
+        ] {
+            assert_eq!(after(remap, signals).1.announce, Some(Announced { sig, how, exit }), "{signals:?}");
+        }
+        assert_eq!(after(None, &[Hangup]).1.announce, None);
+        assert_eq!(after(None, &[Quit, Quit, Quit]).1.announce, None, "nobody hears a process that ends");
     }
 
     #[test]

@@ -101,7 +101,10 @@ async fn work(
             more
         });
     };
-    signals::listen(Arc::clone(&shutdowns), pass_on)
+    let announcer = booted.announcer.clone();
+    let announce =
+        move |announced: signals::Announced| announcer.shutting_down(announced.sig, announced.how, announced.exit.0);
+    signals::listen(Arc::clone(&shutdowns), pass_on, announce)
         .map_err(|error| failure(format!("signals cannot be handled: {error}")))?;
     // In a task: what `block_on` itself awaits is woken on a thread of its own each time.
     let ran =

@@ -67,6 +67,15 @@ impl EventDispatcher {
         self.task("task-rejected", fields);
     }
 
+    /// An event that Celery's own request has worded in Python. Only those of requests are known.
+    pub fn of_python(&self, kind: &str, fields: Map) {
+        const KINDS: [&str; 6] =
+            ["task-failed", "task-succeeded", "task-retried", "task-rejected", "task-revoked", "task-cancelled"];
+        if let Some(kind) = KINDS.into_iter().find(|known| *known == kind) {
+            self.task(kind, fields);
+        }
+    }
+
     /// `task-cancelled`.
     pub fn cancelled(&self, headers: &TaskHeaders) {
         self.task("task-cancelled", uuid(headers));

@@ -197,7 +197,7 @@ pub enum FromChild {
 }
 
 /// Parent → zygote. A `Fork` carries the child's end of a socket pair along with it, and the file of its
-/// [backlog](crate::ipc::backlog).
+/// [backlog](crate::ipc::backlog); a `ForkSteward` the steward's end of one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ToZygote {
     /// Fork a child that serves the passed socket.
@@ -207,6 +207,8 @@ pub enum ToZygote {
         /// The N of `ForkPoolWorker-N`; grows with each replacement.
         serial: u32,
     },
+    /// Fork a steward that serves the passed socket. There is no answer but the steward's own.
+    ForkSteward,
     /// Exit.
     Stop,
 }

@@ -99,8 +99,14 @@ pub struct TaskManifest {
     /// `queue`, `exchange`, `routing_key`, `priority`, `expires`, `compression`, `delivery_mode` where set, as kombu's
     /// JSON text of one object.
     pub publish_options: Bytes,
-    /// Whether the class or app hangs something on the tracer that may look at the stored result.
+    /// Whether something of its own hangs on its ends: hooks, or a class of requests.
     pub hooked: bool,
+    /// Whether its results go to a backend of its own, where the parent writes the app's.
+    #[serde(default)]
+    pub own_backend: bool,
+    /// Whether it takes `(request, exc, traceback)` as an errback, and is called where a task failed.
+    #[serde(default)]
+    pub new_style_errback: bool,
     /// Class paths of a custom `Request` or `Strategy`, else empty.
     pub custom_request: String,
 }

@@ -1,10 +1,11 @@
-//! Where work is run: the port, the native pool, and the children that run Python.
+//! Where work is run: the port, the native pool, the children that run Python, and the steward beside them.
 
 #[cfg(any(test, feature = "test-util"))]
 pub mod fake;
 pub mod job;
 pub mod native;
 pub mod prefork;
+pub mod steward;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use tokio::sync::oneshot;
 
 pub use job::{Accepted, Finished, PoolError, Progress, Run};
 pub use native::{NativePool, Panicked};
+pub use steward::{Steward, StewardError};
 
 /// A pool of Python seats, as the worker sees it. Native tasks have [`native`]'s, which needs no process.
 pub trait Pool: Send + Sync {

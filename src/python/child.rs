@@ -5,10 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use nix::errno::Errno;
-use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::prctl;
-use nix::sys::signal::{SigSet, SigmaskHow, pthread_sigmask};
 use nix::unistd::getpid;
 use pyo3::IntoPyObjectExt;
 use pyo3::exceptions::PyConnectionError;
@@ -17,8 +14,9 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::ipc::{FromChild, IpcError, Job};
 use crate::python::backlog::Backlog;
-use crate::python::inbox::{Inbox, News, Taken, Wakeup};
+use crate::python::inbox::{Inbox, News, Taken};
 use crate::python::outcome::{EndedTuple, StoredTuple, report};
+use crate::python::wakeup::Wakeup;
 use crate::python::zygote::refuse;
 
 /// The socket to the parent, and the backlog. Their descriptors are the child's own from now on.
@@ -164,27 +162,9 @@ impl Child {
         self.flush()
     }
 
-    /// Waits without the GIL until something comes or a signal does. Signals are blocked between the last look at them
-    /// and the waiting itself, so that none is slept through.
+    /// Waits without the GIL until something comes or a signal does.
     fn wait(&self, py: Python<'_>) -> PyResult<()> {
-        let mut before = SigSet::empty();
-        pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))
-            .map_err(std::io::Error::from)?;
-        let pending = py.check_signals();
-        let polled = match &pending {
-            Ok(()) => py.detach(|| {
-                let mut polled = [PollFd::new(self.wakeup.readable(), PollFlags::POLLIN)];
-                ppoll(&mut polled, None, Some(before))
-            }),
-            Err(_) => Ok(0),
-        };
-        pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None).map_err(std::io::Error::from)?;
-        self.inbox.woken(&self.wakeup);
-        pending?;
-        match polled {
-            Ok(_) | Err(Errno::EINTR) => py.check_signals(),
-            Err(error) => Err(std::io::Error::from(error).into()),
-        }
+        self.wakeup.wait(py, || self.inbox.woken(&self.wakeup))
     }
 }
 
@@ -192,7 +172,7 @@ type NewsTuple = (Vec<u64>, Vec<(u64, String)>, Option<u32>, bool, bool);
 
 /// `(number, task, id, headers, properties, body, content_type, content_encoding, reply_to, correlation_id, exchange,
 /// routing_key, priority, redelivered, time_limit)`; headers and properties are JSON text.
-fn tuple<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTuple>> {
+pub(super) fn tuple<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTuple>> {
     let items = [
         job.number.into_bound_py_any(py)?,
         PyString::new(py, &job.task).into_any(),
@@ -213,7 +193,7 @@ fn tuple<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTuple>> {
     PyTuple::new(py, items)
 }
 
-fn text<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyString>> {
+pub(super) fn text<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyString>> {
     let text = std::str::from_utf8(json).map_err(|error| refuse(error.to_string()))?;
     Ok(PyString::new(py, text))
 }
@@ -222,6 +202,6 @@ fn now() -> f64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |elapsed| elapsed.as_secs_f64())
 }
 
-fn lost(error: IpcError) -> PyErr {
+pub(super) fn lost(error: IpcError) -> PyErr {
     PyConnectionError::new_err(error.to_string())
 }

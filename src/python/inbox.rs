@@ -5,7 +5,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use nix::sys::eventfd::{EfdFlags, EventFd};
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
 use nix::unistd::getpid;
@@ -22,8 +21,9 @@ use serde::Serialize;
 use crate::ipc::codec::{Decoder, encode};
 use crate::ipc::{FromChild, IpcError, Job, ToChild};
 use crate::python::backlog::Backlog;
+use crate::python::wakeup::Wakeup;
 
-const READER_STACK: usize = 256 * 1024;
+pub(super) const READER_STACK: usize = 256 * 1024;
 
 /// How long the frames of short jobs wait for those of the next ones. Their messages are acknowledged only when the parent
 /// knows that they have begun, and until then keep others out of the prefetch window.
@@ -55,26 +55,6 @@ pub(super) struct News {
     pub(super) closing: bool,
     /// The process is to end.
     pub(super) stopping: bool,
-}
-
-/// What one thread waits on. Each has its own: a shared one could wake only those that took what was not for them.
-pub(super) struct Wakeup(EventFd);
-
-impl Wakeup {
-    pub(super) fn new() -> io::Result<Arc<Self>> {
-        Ok(Arc::new(Self(EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?)))
-    }
-
-    /// Readable when something may have come for its thread.
-    pub(super) fn readable(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
-    }
-
-    /// Has its own thread look again.
-    pub(super) fn wake(&self) -> io::Result<()> {
-        self.0.write(1)?;
-        Ok(())
-    }
 }
 
 /// Jobs and answers that have arrived.
@@ -152,7 +132,7 @@ impl Inbox {
     /// All that has come besides jobs. The caller is noted as waiting for whatever comes next, jobs included.
     pub(super) fn news(&self, waiter: &Arc<Wakeup>) -> News {
         // What comes after this is read wakes again.
-        let _ = waiter.0.read();
+        waiter.clear();
         let mut state = self.state();
         if !state.waiting.iter().any(|waiting| Arc::ptr_eq(waiting, waiter)) {
             state.waiting.push(Arc::clone(waiter));
@@ -190,8 +170,7 @@ impl Inbox {
     pub(super) fn woken(&self, waiter: &Arc<Wakeup>) {
         let mut state = self.state();
         state.waiting.retain(|waiting| !Arc::ptr_eq(waiting, waiter));
-        // There is nothing to read after an interruption.
-        let _ = waiter.0.read();
+        waiter.clear();
     }
 
     /// Keeps a frame until the next [`flush`](Self::flush), in the backlog if it fits.
@@ -258,7 +237,7 @@ impl Inbox {
             }
         }
         for waiter in state.waiting.drain(..) {
-            waiter.0.write(1).map_err(io::Error::from)?;
+            waiter.wake()?;
         }
         drop(state);
         for numbers in recalled {
@@ -330,7 +309,7 @@ impl Outgoing {
 }
 
 /// Threads inherit the mask: signals are for the main thread, where Python handles them.
-fn without_signals<T>(start: impl FnOnce() -> T) -> io::Result<T> {
+pub(super) fn without_signals<T>(start: impl FnOnce() -> T) -> io::Result<T> {
     let mut before = SigSet::empty();
     pthread_sigmask(SigmaskHow::SIG_BLOCK, Some(&SigSet::all()), Some(&mut before))?;
     let started = start();
@@ -339,7 +318,7 @@ fn without_signals<T>(start: impl FnOnce() -> T) -> io::Result<T> {
 }
 
 /// The parent is gone: end as hard as Celery's children do then (`PR_SET_PDEATHSIG`).
-fn orphaned() -> ! {
+pub(super) fn orphaned() -> ! {
     loop {
         let _ = kill(getpid(), Signal::SIGKILL);
     }

@@ -1,4 +1,5 @@
-//! CPython, embedded: the zygote that has loaded the app, and its children that run Python tasks.
+//! CPython, embedded: the zygote that has loaded the app, its children that run Python tasks, and the steward, in which the
+//! app's code for Celery's main process runs.
 //!
 //! Nothing here runs in the parent. What is Celery's business (loading the app, signals, logging, tracing) is done by the
 //! Python sources in `python/celery_rs`, which are part of the binary; this room gives them an interpreter and the
@@ -12,6 +13,8 @@ mod inbox;
 mod interpreter;
 mod outcome;
 mod sources;
+mod steward;
+mod wakeup;
 mod zygote;
 
 pub use error::PythonError;

@@ -6,10 +6,11 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 use crate::python::child::Child;
+use crate::python::steward::Steward;
 use crate::python::zygote::Zygote;
 
 const IMPORTER: &str = include_str!("../../python/celery_rs/embedded.py");
-const MODULES: [(&str, &str); 10] = [
+const MODULES: [(&str, &str); 15] = [
     ("celery_rs", include_str!("../../python/celery_rs/__init__.py")),
     ("celery_rs.plain", include_str!("../../python/celery_rs/plain.py")),
     ("celery_rs.manifest", include_str!("../../python/celery_rs/manifest.py")),
@@ -19,6 +20,11 @@ const MODULES: [(&str, &str); 10] = [
     ("celery_rs.outcome", include_str!("../../python/celery_rs/outcome.py")),
     ("celery_rs.child", include_str!("../../python/celery_rs/child.py")),
     ("celery_rs.green", include_str!("../../python/celery_rs/green.py")),
+    ("celery_rs.facade", include_str!("../../python/celery_rs/facade.py")),
+    ("celery_rs.errands", include_str!("../../python/celery_rs/errands.py")),
+    ("celery_rs.main_signals", include_str!("../../python/celery_rs/main_signals.py")),
+    ("celery_rs.endings", include_str!("../../python/celery_rs/endings.py")),
+    ("celery_rs.steward", include_str!("../../python/celery_rs/steward.py")),
     ("celery_rs.zygote", include_str!("../../python/celery_rs/zygote.py")),
 ];
 
@@ -38,5 +44,6 @@ fn bridge(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let module = PyModule::new(py, "celery_rs._bridge")?;
     module.add_class::<Zygote>()?;
     module.add_class::<Child>()?;
+    module.add_class::<Steward>()?;
     Ok(module)
 }

@@ -58,6 +58,9 @@ pub(super) struct Zygote {
     state: Mutex<State>,
 }
 
+/// Index and serial of a child, or none for a steward; and descriptors.
+type Request = (Option<(u32, u32)>, Vec<i32>);
+
 struct State {
     /// None in a forked child.
     channel: Option<Channel>,
@@ -91,14 +94,18 @@ impl Zygote {
         Ok(())
     }
 
-    /// Waits for the next request: `(index, serial, socket, backlog)` to fork, None to leave.
-    fn next(&self, py: Python<'_>) -> PyResult<Option<(u32, u32, i32, i32)>> {
+    /// Waits for the next request, None to leave: the place of a child to fork, or None for a steward, and the
+    /// descriptors that it serves.
+    fn next(&self, py: Python<'_>) -> PyResult<Option<Request>> {
         loop {
             py.check_signals()?;
             let mut state = self.state.lock().map_err(poisoned)?;
             state.reap()?;
             match state.request() {
-                Ok(Some(ToZygote::Fork { index, serial })) => return state.fork_request(index, serial).map(Some),
+                Ok(Some(ToZygote::Fork { index, serial })) => {
+                    return Ok(Some((Some((index, serial)), state.descriptors::<2>()?)));
+                }
+                Ok(Some(ToZygote::ForkSteward)) => return Ok(Some((None, state.descriptors::<1>()?))),
                 Ok(Some(ToZygote::Stop)) | Err(IpcError::Closed) => return Ok(None),
                 Ok(None) => {}
                 Err(error) => return Err(refuse(error.to_string())),
@@ -111,6 +118,12 @@ impl Zygote {
         let mut state = self.state.lock().map_err(poisoned)?;
         state.children.push(Pid::from_raw(pid));
         state.send(&FromZygote::Forked { index, pid })
+    }
+
+    /// The steward has been forked; it says the rest itself.
+    fn steward_forked(&self, pid: i32) -> PyResult<()> {
+        self.state.lock().map_err(poisoned)?.children.push(Pid::from_raw(pid));
+        Ok(())
     }
 
     /// In a forked child: forgets the zygote's socket and children, and treats `SIGCHLD` as before.
@@ -163,11 +176,14 @@ impl State {
         channel.buffered()
     }
 
-    fn fork_request(&mut self, index: u32, serial: u32) -> PyResult<(u32, u32, i32, i32)> {
-        let mut descriptor = || self.channel.as_mut().and_then(Channel::descriptor);
-        let passed = descriptor().zip(descriptor());
-        let (socket, backlog) = passed.ok_or_else(|| refuse("a fork request came without its descriptors"))?;
-        Ok((index, serial, socket.into_raw_fd(), backlog.into_raw_fd()))
+    /// The next descriptors, which came along with the request that is being answered.
+    fn descriptors<const COUNT: usize>(&mut self) -> PyResult<Vec<i32>> {
+        let passed = (0..COUNT).map_while(|_| self.channel.as_mut().and_then(Channel::descriptor));
+        let passed: Vec<_> = passed.map(IntoRawFd::into_raw_fd).collect();
+        if passed.len() < COUNT {
+            return Err(refuse("a fork request came without its descriptors"));
+        }
+        Ok(passed)
     }
 
     /// Asks for each child of ours by its number: the app may have processes of its own.

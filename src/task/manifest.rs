@@ -30,6 +30,7 @@ pub fn options_from_manifest(task: &TaskManifest) -> Result<TaskOptions, String>
         serializer: task.serializer.clone(),
         publish: publish_options(&task.publish_options).map_err(told)?,
         hooked: task.hooked,
+        own_backend: task.own_backend,
     })
 }
 

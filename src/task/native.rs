@@ -126,7 +126,7 @@ impl NativeTask {
         let mut options = base;
         self.changes.iter().for_each(|change| change(&mut options));
         // Hooks of a Python class do not run for a native task.
-        options.hooked = false;
+        (options.hooked, options.own_backend) = (false, false);
         let function = Function::new(self.name.clone(), self.parameters);
         TaskDefinition { name: self.name.clone(), options, runner: Runner::Native((self.erase)(function)) }
     }

@@ -43,8 +43,10 @@ pub struct TaskOptions {
     pub serializer: Option<String>,
     /// Routing options for retries: `queue`, `exchange`, `routing_key`, `priority`, `expires`, ...
     pub publish: Map,
-    /// Whether something hangs on the tracer that may look at the stored result.
+    /// Whether something of a Python task's own hangs on its ends: hooks, a class of requests.
     pub hooked: bool,
+    /// Whether a Python task's results go elsewhere than the app's.
+    pub own_backend: bool,
 }
 
 impl Default for TaskOptions {
@@ -67,6 +69,7 @@ impl Default for TaskOptions {
             serializer: None,
             publish: Map::new(),
             hooked: false,
+            own_backend: false,
         }
     }
 }

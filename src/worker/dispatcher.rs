@@ -241,7 +241,8 @@ impl Dispatcher {
     }
 
     fn announce(&self, request: &Request) {
-        let Services { events, options, .. } = &*self.services;
+        let Services { events, options, signals, .. } = &*self.services;
+        signals.received(request);
         if events.task_events() && request.definition.options.send_events {
             // With the message's own offset, or in the app's time zone if it has none.
             let worded = |text: &Option<String>| {

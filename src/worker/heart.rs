@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     broker::{BrokerError, Connection},
     event::{EventDispatcher, WorkerStats},
-    worker::session::SessionHook,
+    worker::{main_signals::MainSignals, session::SessionHook},
 };
 
 /// Celery's default.
@@ -19,6 +19,7 @@ const SLOWEST: Duration = Duration::from_secs(u32::MAX as u64);
 /// The heartbeat of one worker.
 pub struct Heart {
     events: EventDispatcher,
+    signals: MainSignals,
     stats: WorkerStats,
     freq: Duration,
     software_version: String,
@@ -26,15 +27,20 @@ pub struct Heart {
 }
 
 impl Heart {
-    /// A heart that beats every `freq` until `stop`, once [`Heart::beat`] runs; zero is Celery's default of two seconds.
+    /// A heart that beats every `freq`, once [`Heart::beat`] runs; zero is Celery's default of two seconds.
     pub fn new(
         events: EventDispatcher,
+        signals: MainSignals,
         stats: WorkerStats,
         freq: Duration,
         software_version: String,
-        stop: CancellationToken,
     ) -> Self {
-        Self { events, stats, freq: sensible(freq), software_version, stop }
+        Self { events, signals, stats, freq: sensible(freq), software_version, stop: CancellationToken::new() }
+    }
+
+    /// The same, until `stop`.
+    pub fn stopped_by(self, stop: CancellationToken) -> Self {
+        Self { stop, ..self }
     }
 
     /// Beats until stopped, then says that the worker is offline.
@@ -51,6 +57,7 @@ impl Heart {
     }
 
     fn send(&self, kind: &'static str) {
+        self.signals.heartbeat();
         self.events.heartbeat(kind, self.freq.as_secs_f64(), &self.stats, &self.software_version);
     }
 }

@@ -12,6 +12,7 @@ mod eta;
 mod execute;
 mod executions;
 mod heart;
+mod main_signals;
 mod options;
 mod orders;
 mod publisher;
@@ -55,6 +56,7 @@ use session::Session;
 
 pub use command::{Command, WorkerHandle};
 pub use dispatcher::Dispatcher;
+pub use main_signals::{MainSignal, MainSignals};
 pub use options::{ConnectionPolicy, RevokedLimits, WorkerOptions};
 pub use orders::PoolBusy;
 pub use publisher::SessionPublisher;
@@ -108,6 +110,8 @@ pub struct Assembly {
     pub pool_failed: BoxFuture<'static, String>,
     /// Events, and what publishes them.
     pub events: (EventDispatcher, EventPump),
+    /// The signals of Celery's main process, for those who listen.
+    pub signals: MainSignals,
     /// Seconds between heartbeats; none sends none.
     pub heartbeat: Option<Duration>,
     /// Celery's version, for heartbeats.
@@ -156,6 +160,7 @@ impl Worker {
             pool,
             pool_failed,
             events,
+            signals,
             heartbeat,
             software_version,
             before,
@@ -169,7 +174,8 @@ impl Worker {
         let heart_stop = CancellationToken::new();
         let mut after = after;
         let heart = heartbeat.map(|freq| {
-            let heart = Arc::new(Heart::new(events.clone(), stats.clone(), freq, software_version, heart_stop.clone()));
+            let heart = Heart::new(events.clone(), signals.clone(), stats.clone(), freq, software_version);
+            let heart = Arc::new(heart.stopped_by(heart_stop.clone()));
             after.insert(0, heart.clone());
             tokio::spawn(heart.beat())
         });
@@ -185,6 +191,7 @@ impl Worker {
             current: wires.current,
             events: session_sender,
             stop: wires.stop.clone(),
+            signals: signals.clone(),
         };
         let mut session = tokio::spawn(session.run());
         let receiver = Receiver { registry, accept: options.accept.clone() };
@@ -199,6 +206,7 @@ impl Worker {
             backend,
             completion,
             events,
+            signals,
             options,
             reports: reports_sender,
         });
@@ -218,6 +226,7 @@ impl Worker {
         put_away(dispatcher, &services).await;
         session.abort();
         pump.abort();
+        dismiss(&services.signals, &mut inbox, &reason).await;
         reason
     }
 }
@@ -255,6 +264,26 @@ async fn finish(dispatcher: &mut Dispatcher, inbox: &mut Inbox, reason: &StopRea
     };
     if cut_short {
         cut(dispatcher, inbox).await;
+    }
+}
+
+/// Tells the steward that the worker has stopped, and lets it finish what it was told; a cold stop shortens that, and is
+/// not told of, as in Celery.
+async fn dismiss(signals: &MainSignals, inbox: &mut Inbox, reason: &StopReason) {
+    let Some(steward) = signals.steward() else { return };
+    if !matches!(reason, StopReason::Asked(asked) if *asked >= Shutdown::Cold) {
+        signals.shutdown();
+    }
+    let hurried = async {
+        told(&mut inbox.shutdown, Shutdown::Cold).await;
+        tokio::time::sleep(FAREWELL).await;
+    };
+    tokio::select! {
+        () = steward.stop() => {}
+        () = hurried => {
+            warn!(target: "celery.worker", "the steward does not leave: it is killed");
+            steward.kill();
+        }
     }
 }
 

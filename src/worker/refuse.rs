@@ -47,6 +47,7 @@ pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &Execution
                  https://docs.celeryq.dev/en/latest/internals/protocol.html\n\n\
                  The full contents of the message body was:\n{}\n", dump_payload(payload, &message));
             acker.reject(false);
+            services.signals.rejected(&message, Some(&reason));
         }
         RefusalReason::UnknownMessage => {
             let (content_type, encoding) = content(&message);
@@ -55,6 +56,7 @@ pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &Execution
                  {{content_type:{content_type} content_encoding:{encoding}\n  delivery_info:{} headers={}}}\n",
                 dump_payload(payload, &message), delivery_info(&message), headers(&message));
             acker.reject(false);
+            services.signals.rejected(&message, None);
         }
         RefusalReason::UnknownTask(task) => unknown_task(task, message, acker, services, executions),
     }
@@ -75,6 +77,7 @@ fn unknown_task(task: TaskHeaders, message: Message, acker: Acker, services: &Ar
             services.events.failed_alone(&task, &format!("NotRegistered({name})"));
         }
         acker.reject(false);
+        services.signals.unknown(&message, &task.task, &task.id);
     });
 }
 

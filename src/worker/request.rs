@@ -104,52 +104,62 @@ impl Request {
 
     /// What a child needs to run it.
     pub fn job(&self) -> Job {
-        let properties = &self.message.properties;
         Job {
             number: self.number,
             task: self.headers.task.to_string(),
             id: self.headers.id.to_string(),
-            headers: self.headers_json(),
-            properties: self.properties_json(),
-            body: self.message.body.clone(),
-            content_type: properties.content_type.clone().unwrap_or_else(|| "application/data".to_owned()),
-            content_encoding: properties.content_encoding.clone().unwrap_or_else(|| "utf-8".to_owned()),
-            reply_to: properties.reply_to.clone(),
-            correlation_id: properties.correlation_id.clone(),
-            exchange: properties.delivery_info.exchange.clone(),
-            routing_key: properties.delivery_info.routing_key.clone(),
-            priority: properties.priority,
             redelivered: self.redelivered,
-            time_limit: None,
+            ..job_of(&self.message)
         }
     }
+}
 
-    fn headers_json(&self) -> bytes::Bytes {
-        let headers = &self.message.headers;
-        headers.json().cloned().unwrap_or_else(|| json_text(&Value::Map(headers.map().clone())))
+/// A message as Python is given it, whatever it is.
+pub(super) fn job_of(message: &Message) -> Job {
+    let properties = &message.properties;
+    Job {
+        headers: headers_json(message),
+        properties: properties_json(message),
+        body: message.body.clone(),
+        content_type: properties.content_type.clone().unwrap_or_else(|| "application/data".to_owned()),
+        content_encoding: properties.content_encoding.clone().unwrap_or_else(|| "utf-8".to_owned()),
+        reply_to: properties.reply_to.clone(),
+        correlation_id: properties.correlation_id.clone(),
+        exchange: properties.delivery_info.exchange.clone(),
+        routing_key: properties.delivery_info.routing_key.clone(),
+        priority: properties.priority,
+        ..Job::default()
     }
+}
 
-    fn properties_json(&self) -> bytes::Bytes {
-        let properties = &self.message.properties;
-        let mut map = Map::with_capacity(properties.other.len() + 5);
-        map.insert("correlation_id".to_owned(), properties.correlation_id.clone().into());
-        map.insert("reply_to".to_owned(), properties.reply_to.clone().into());
-        map.insert("delivery_mode".to_owned(), properties.delivery_mode.map(i32::from).into());
-        // kombu's virtual transports carry these two inside the properties.
-        if properties.other.contains_key("delivery_tag") {
-            let info = &properties.delivery_info;
-            let info = [("exchange", &info.exchange), ("routing_key", &info.routing_key)];
-            let info = info.map(|(name, value)| (name.to_owned(), value.as_str().into()));
-            map.insert("delivery_info".to_owned(), Value::Map(Map::from_iter(info)));
-        }
-        map.insert("priority".to_owned(), properties.priority.into());
-        if let Some(expiration) = &properties.expiration {
-            map.insert("expiration".to_owned(), expiration.clone().into());
-        }
-        map.extend(properties.other.iter().map(|(name, value)| (name.clone(), value.clone())));
-        map.retain(|_, value| !value.is_null());
-        json_text(&Value::Map(map))
+fn headers_json(message: &Message) -> bytes::Bytes {
+    let headers = &message.headers;
+    if headers.is_absent() {
+        return bytes::Bytes::from_static(b"null");
     }
+    headers.json().cloned().unwrap_or_else(|| json_text(&Value::Map(headers.map().clone())))
+}
+
+fn properties_json(message: &Message) -> bytes::Bytes {
+    let properties = &message.properties;
+    let mut map = Map::with_capacity(properties.other.len() + 5);
+    map.insert("correlation_id".to_owned(), properties.correlation_id.clone().into());
+    map.insert("reply_to".to_owned(), properties.reply_to.clone().into());
+    map.insert("delivery_mode".to_owned(), properties.delivery_mode.map(i32::from).into());
+    // kombu's virtual transports carry these two inside the properties.
+    if properties.other.contains_key("delivery_tag") {
+        let info = &properties.delivery_info;
+        let info = [("exchange", &info.exchange), ("routing_key", &info.routing_key)];
+        let info = info.map(|(name, value)| (name.to_owned(), value.as_str().into()));
+        map.insert("delivery_info".to_owned(), Value::Map(Map::from_iter(info)));
+    }
+    map.insert("priority".to_owned(), properties.priority.into());
+    if let Some(expiration) = &properties.expiration {
+        map.insert("expiration".to_owned(), expiration.clone().into());
+    }
+    map.extend(properties.other.iter().map(|(name, value)| (name.clone(), value.clone())));
+    map.retain(|_, value| !value.is_null());
+    json_text(&Value::Map(map))
 }
 
 /// As JSON; a header that no JSON can express (bytes from AMQP that are no text) leaves an empty object, since a child

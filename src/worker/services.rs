@@ -10,7 +10,7 @@ use crate::{
     pool::{Accepted, NativePool, Pool},
     producer::Producer,
     task::{StateSink, States},
-    worker::{completion::Completion, options::WorkerOptions},
+    worker::{completion::Completion, main_signals::MainSignals, options::WorkerOptions},
 };
 
 /// The worker's collaborators, as an execution sees them.
@@ -35,6 +35,8 @@ pub struct Services {
     pub pid: u32,
     /// Task events.
     pub events: EventDispatcher,
+    /// The signals of Celery's main process.
+    pub signals: MainSignals,
     /// Settings.
     pub options: WorkerOptions,
     /// Read by the dispatcher.

@@ -13,7 +13,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     broker::{Backoff, BrokerError, BrokerErrorKind, Connection, Deliveries, Transport},
     protocol::Queue,
-    worker::options::ConnectionPolicy,
+    worker::{main_signals::MainSignals, options::ConnectionPolicy},
 };
 
 /// Something that joins each fresh connection: remote control, mingle, gossip.
@@ -56,6 +56,8 @@ pub struct Session {
     pub events: mpsc::Sender<SessionEvent>,
     /// Cancelled when no new connection is wanted.
     pub stop: CancellationToken,
+    /// Told when the worker is ready.
+    pub signals: MainSignals,
 }
 
 impl Session {
@@ -76,6 +78,7 @@ impl Session {
             let failure = match begun {
                 Ok(()) => {
                     if !was_ready {
+                        self.signals.ready();
                         info!(target: "celery.apps.worker", "{} ready.", self.hostname);
                     }
                     was_ready = true;

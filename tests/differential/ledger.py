@@ -28,6 +28,8 @@ OWN_FRAME = re.compile(r' *File "celery_rs/[^\n]*\n(?:    [^\n]*\n)*?(?=  File|\
 MAIN_FRAME = re.compile(
     r' *File "[^\n"]*site-packages/(?:billiard/pool|celery/worker/\w+|celery/backends/\w+)\.py"[^\n]*\n(?:    [^\n]*\n)*?(?=  File|\S)'
 )
+#: Signals that concern no task.
+OF_THE_POOL = ("worker_before_create_process",)
 RECEIVED = re.compile(r"^Task .+ received")
 #: A traceback in a log line, with the cause that stands before it, or a remote one.
 TRACEBACK = re.compile(
@@ -100,7 +102,9 @@ class Ledger:
             "events": by_task([event for event in events if event["type"] in OF_MAIN]),
             "events.custom": [event for event in events if event["type"] not in OF_MAIN],
             "child": [record for record in records if record["where"] == "child"],
-            "main": [record for record in records if record["where"] == "main"],
+            # The pool makes its processes in its own time.
+            "main": [record for record in records if record["where"] == "main" and record["what"] not in OF_THE_POOL],
+            "main.pool": [record for record in records if record["what"] in OF_THE_POOL],
             # What is received next while a task runs stands somewhere among the lines about that.
             "log.received": [line for line in lines if line[1] == "MainProcess" and RECEIVED.search(line[2])],
             "log.main": [line for line in lines if line[1] == "MainProcess" and not RECEIVED.search(line[2])],

@@ -176,7 +176,19 @@ class Run:
             lambda: self.side.ran(fence) or self.side.worker.ended(),
             f"{self.side.kind} does not run the fence: {self.log()[-3000:]}",
         )
+        # What main's receivers write comes in its own time; of the fence they hear last.
+        if self.side.receivers:
+            eventually(
+                lambda: self.main_heard(fence) or self.side.worker.ended(),
+                f"{self.side.kind}'s main process hears nothing: {self.log()[-3000:]}",
+            )
+            if self.side.worker.ended():
+                return False
         return len(self.events()) == before and self.empty()
+
+    def main_heard(self, fence: str) -> bool:
+        received = (record for record in self.records() if record["what"] == "task_received")
+        return any(record["fields"]["request"] == fence for record in received)
 
     def empty(self) -> bool:
         return not any(self.queues().values())

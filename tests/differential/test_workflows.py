@@ -109,7 +109,7 @@ def test_chord_whose_body_fails(base):
 
 def test_chord_with_ignored_and_rejected_parts(base):
     """Celery's main process finishes the chord; here the child does, in which the traceback is a longer one."""
-    fields = ["child", "documents", "log.main", "log.child", "log.received"]
+    fields = ["child", "main", "documents", "log.main", "log.child", "log.received"]
     why = "main fails a rejected task; here the child does"
     found = base.compare(
         lambda run: run.apply(run.chord([run.sig("add", 1, 1), run.sig("rejects_part")], run.sig("total"))),

@@ -24,6 +24,8 @@ from workers import PATIENCE, Worker, eventually  # noqa: E402, F401
 class Site:
     """A broker, a result backend, and the project as their client sees it."""
 
+    app_name = "e2e_app"
+
     def __init__(self, broker: str, backend: str | None, directory: pathlib.Path) -> None:
         self.broker, self.backend, self.directory = broker, backend, directory
         self.queue = f"proj-{uuid.uuid4().hex[:8]}"
@@ -43,8 +45,8 @@ class Site:
         saved = {name: os.environ.get(name) for name in self.env}
         os.environ.update(self.env)
         try:
-            sys.modules.pop("e2e_app", None)
-            module = importlib.import_module("e2e_app")
+            sys.modules.pop(self.app_name, None)
+            module = importlib.import_module(self.app_name)
             # Results that outlive their Redis must not keep pytest waiting at its end.
             policy = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
             module.app.conf.result_backend_transport_options = {"retry_policy": policy}
@@ -60,7 +62,7 @@ class Site:
             "celery": [sys.executable, "-m", "celery"],
         }[kind]
         name = f"{kind}{len(self.workers)}@test"
-        command = [*program, "-A", "e2e_app", "worker", "-n", name, "-l", "INFO", *(args or ("-c", "2"))]
+        command = [*program, "-A", self.app_name, "worker", "-n", name, "-l", "INFO", *(args or ("-c", "2"))]
         log = self.directory / f"worker{len(self.workers)}.log"
         worker = Worker(command, {**self.env, **(env or {})}, log, TESTS / "apps")
         self.workers.append(worker)

@@ -3,6 +3,7 @@
 //! The channel is unbounded because what comes through it is bounded elsewhere: jobs by the prefetch window, frames by
 //! the jobs (three each, and a child that stores something waits for the answer).
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
@@ -44,6 +45,8 @@ pub(super) enum Event {
         number: u64,
         error: String,
     },
+    /// From [`PreforkPool::steward`](super::PreforkPool::steward): have a steward forked that serves this.
+    ForkSteward(OwnedFd),
     /// From the zygote's link.
     Zygote(FromZygote),
     /// From the zygote's link, as its last.

@@ -40,7 +40,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::ipc::{Job, Manifest};
-use crate::pool::{Pool, PoolError, Run, TimeLimits};
+use crate::pool::{Pool, PoolError, Run, Steward, TimeLimits};
 use event::{Event, Events};
 pub use options::{PreforkOptions, ZygoteCommand};
 use supervisor::{Snapshot, Supervisor};
@@ -87,6 +87,13 @@ impl PreforkPool {
                 std::future::pending::<()>().await;
             }
         }
+    }
+
+    /// A steward that this pool's zygote forks, once there is an errand for it. One per worker is meant to be.
+    pub fn steward(&self) -> Steward {
+        let events = self.events.clone();
+        // A supervisor that has ended drops the socket, whose end tells the steward's owner.
+        Steward::new(move |socket| drop(events.send(Event::ForkSteward(socket))))
     }
 
     /// Tells the supervisor. One that has ended has no children: jobs are withdrawn, and a stop is done.

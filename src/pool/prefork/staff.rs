@@ -60,6 +60,13 @@ impl Supervisor {
         Ok(())
     }
 
+    /// Has the steward forked. Without a zygote its socket is closed, and its owner asks again.
+    pub(super) fn fork_steward(&self, socket: OwnedFd) {
+        if let Some(zygote) = &self.zygote {
+            let _ = zygote.send((ToZygote::ForkSteward, vec![socket]));
+        }
+    }
+
     /// Sends a retiring child away, and has its place taken, once it has no job.
     pub(super) fn leave_if_done(&mut self, serial: Serial, now: Instant) {
         if self.roster.child(serial).is_some_and(Child::leave_if_done) {

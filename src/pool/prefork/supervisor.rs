@@ -146,6 +146,7 @@ impl Supervisor {
             Event::Resize(by) => self.resize(by, now),
             Event::Stop { grace, done } => self.stop(grace, Some(done), now),
             Event::Abandoned => self.stop(Some(Duration::ZERO), None, now),
+            Event::ForkSteward(socket) => self.fork_steward(socket),
             Event::Zygote(frame) => self.hear_zygote(frame, now),
             Event::ZygoteGone => self.zygote_gone(now),
             Event::ZygoteBack(zygote) => self.zygote_back(zygote, now),

@@ -4,6 +4,7 @@
 //! Native tasks end here, and those whose child could not say how: lost, over the hard limit, revoked, unknown. When a
 //! message is acknowledged, what the log says of its reception and which events are sent is decided by the callers.
 
+mod by_steward;
 mod chain;
 mod chord;
 mod document;
@@ -30,6 +31,7 @@ use crate::{
     task::{Outcome, TaskOptions},
 };
 
+pub use by_steward::{BySteward, Told};
 pub use chord::{BackendChords, PythonJoin};
 pub use errback::{Errbacks, Failed};
 pub use settings::CompletionSettings;
@@ -81,6 +83,21 @@ impl Completion {
     /// When it cannot be read here or is not accepted.
     pub fn body(&self, info: &RequestInfo<'_>) -> Result<Body, ProtocolError> {
         Body::decode(info.message, &self.inner.settings.accept)
+    }
+
+    /// Whether something hangs on the failure of a Python task that only Python can do: the backend, errbacks of the new
+    /// style, or all that is in a body which cannot be read here.
+    pub fn failure_is_pythons(&self, info: &RequestInfo<'_>) -> bool {
+        let Some(errbacks) = &self.inner.errbacks else { return false };
+        self.inner.settings.python_backend
+            || self
+                .body(info)
+                .map_or(true, |body| body.embed.errbacks.iter().any(|errback| errbacks.is_new_style(errback)))
+    }
+
+    /// The same for its revocation, of which only its chord hears.
+    pub fn revocation_is_pythons(&self, info: &RequestInfo<'_>) -> bool {
+        self.inner.settings.python_backend || (info.headers.group.is_some() && self.body(info).is_err())
     }
 
     /// Does all that follows the end of a native task, and writes the tracer's line to the log. `children` are the result

@@ -11,4 +11,6 @@ pub struct CompletionSettings {
     pub timezone: TimeZone,
     /// `accept_content`, for the bodies of messages.
     pub accept: AcceptContent,
+    /// Whether the result backend is Python's alone: Celery's own requests store there what a Python task has come to.
+    pub python_backend: bool,
 }

@@ -81,16 +81,17 @@ fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate
             }
             rejected();
         }
-        Ended::Undecodable { exception, disallowed } => refuse_in_child(request, &exception, disallowed),
+        Ended::Undecodable { exception, disallowed } => refuse_in_child(request, services, &exception, disallowed),
         Ended::Success { .. } | Ended::Retry { .. } | Ended::Ignored | Ended::OutOfMemory => {}
     }
 }
 
 /// What the parent could not see in the body, in the words it would have had for it.
-fn refuse_in_child(request: &Request, exception: &str, disallowed: bool) {
+fn refuse_in_child(request: &Request, services: &Services, exception: &str, disallowed: bool) {
     if disallowed {
         error!(target: "celery.worker.consumer.consumer",
             "Received invalid task message: {exception}\nThe message has been ignored and discarded. {request}");
+        services.signals.rejected(&request.message, Some(exception));
     } else {
         error!(target: "celery.worker.consumer.consumer", critical = true, "Can't decode message body: {exception} {request}");
     }

@@ -3,6 +3,7 @@
 //! The dispatcher spawned it and hears two things of it: that it has begun, and that it has ended.
 
 mod ended;
+mod in_python;
 mod native;
 mod python;
 mod work;
@@ -81,10 +82,14 @@ async fn follow(request: Request, run: Option<Run>, services: Arc<Services>, sig
 /// Ended by us, to stop or because the message is the broker's again: what is not acknowledged comes back; what is
 /// acknowledged is told to be in retry, as Celery does.
 async fn cancel(mut request: Request, services: &Services, began: bool) {
+    let tells_of_retry = request.is_settled() && began;
+    if tells_of_retry && in_python::cancelled(&mut request, services).await {
+        return;
+    }
     if sends_events(&request, services) {
         services.events.cancelled(&request.headers);
     }
-    if request.is_settled() && began {
+    if tells_of_retry {
         services.completion.cancelled(&info(&request, services)).await;
     }
     request.leave();
@@ -97,12 +102,15 @@ pub async fn discard(request: Request, reason: DiscardReason, services: Arc<Serv
 
 /// Ended by remote control: revoked, and as settled as if it had ended by itself.
 async fn terminated(mut request: Request, services: &Services, signum: i32) {
-    if sends_events(&request, services) {
-        services.events.revoked(&request.headers, true, signum.into(), false);
+    if !in_python::revoked(&mut request, services, "terminated", signum.into(), false).await {
+        if sends_events(&request, services) {
+            services.events.revoked(&request.headers, true, signum.into(), false);
+        }
+        services.completion.revoked(&info(&request, services), "terminated").await;
+        let fate = disposition(EndKind::Done, &request.definition.options);
+        request.settle(fate);
+        services.signals.revoked(&request, true, signum.into(), false);
     }
-    services.completion.revoked(&info(&request, services), "terminated").await;
-    let fate = disposition(EndKind::Done, &request.definition.options);
-    request.settle(fate);
 }
 
 async fn drop_revoked(mut request: Request, reason: DiscardReason, services: &Services) {
@@ -118,11 +126,16 @@ async fn drop_revoked(mut request: Request, reason: DiscardReason, services: &Se
         // No receiver means that the dispatcher has ended.
         let _ = services.reports.send(Report::Expired(request.headers.id.to_string()));
     }
+    let is_expired = reason == DiscardReason::Expired;
+    if in_python::revoked(&mut request, services, reason.word(), Value::Null, is_expired).await {
+        return;
+    }
     if sends_events(&request, services) {
-        services.events.revoked(&request.headers, false, Value::Null, reason == DiscardReason::Expired);
+        services.events.revoked(&request.headers, false, Value::Null, is_expired);
     }
     services.completion.revoked(&info(&request, services), reason.word()).await;
     request.acknowledge();
+    services.signals.revoked(&request, false, Value::Null, is_expired);
 }
 
 /// Notes that a request has begun: from here on it may have had effects.

@@ -14,7 +14,7 @@ use crate::{
         execute::{
             Signal, begin, cancel, drop_revoked,
             ended::{conclude, conclude_as, requeue},
-            expired, info, python_seconds, sends_events, terminated,
+            expired, in_python, info, python_seconds, sends_events, terminated,
         },
         request::Request,
         services::Services,
@@ -141,8 +141,11 @@ impl Ending<'_> {
     }
 
     async fn lost(&mut self, exit: &str) {
-        let options = &self.request.definition.options;
         let text = format!("Worker exited prematurely: {exit} Job: {}.", self.request.number);
+        if in_python::lost(&mut self.request, self.services, &text).await {
+            return;
+        }
+        let options = &self.request.definition.options;
         let shown = format!("WorkerLostError({})", repr(&Value::from(text.as_str())));
         let retries = options.retry_on_worker_lost;
         if options.acks_late && options.reject_on_worker_lost && !retries {
@@ -163,11 +166,22 @@ impl Ending<'_> {
     }
 
     async fn timed_out(&mut self, limit: std::time::Duration) {
+        if in_python::timed_out(&mut self.request, self.services, limit_value(limit)).await {
+            return;
+        }
         let seconds = python_seconds(limit);
         let ended = self.services.completion.time_limit_exceeded(&info(&self.request, self.services), limit).await;
         error!(target: "celery.worker.request", "Task handler raised error: TimeLimitExceeded({seconds})");
         error!(target: "celery.worker.request", "Hard time limit ({seconds}s) exceeded for {}", self.request);
         conclude_as(EndKind::TimedOut, &mut self.request, self.services, ended, limit.as_secs_f64());
+    }
+}
+
+/// Whole seconds stay integers, as they were written.
+fn limit_value(limit: std::time::Duration) -> Value {
+    match limit.subsec_nanos() {
+        0 => Value::Int(i64::try_from(limit.as_secs()).unwrap_or(i64::MAX)),
+        _ => Value::Float(limit.as_secs_f64()),
     }
 }
 

@@ -70,6 +70,7 @@ impl Rig {
             extended: false,
             timezone: TimeZone::parse(None, true).unwrap(),
             accept: AcceptContent::new(["json"]).unwrap(),
+            python_backend: false,
         };
         let completion = Completion::new(backend.clone(), producer.clone(), settings, None, None);
         let mut registry = Registry::new();
