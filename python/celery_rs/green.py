@@ -93,6 +93,9 @@ class Greenlets:
         self.running = {}
         #: What greenlets wait for, by the numbers of their jobs.
         self.answers = {}
+        #: What greenlets that have ended have had in the app's thread-local storage, for those to come: Celery keeps there the
+        #: result backend, of which a new one for each task would cost more than the task.
+        self.locals = []
         self.closing = None
         relay.running = self.library.local()
 
@@ -179,6 +182,16 @@ class Greenlets:
         if answer is not None:
             answer.set(error)
 
+    def lend_locals(self):
+        own = self.app._local.__dict__
+        # Not empty where the library has not patched threading: all greenlets have the same then.
+        if self.locals and not own:
+            own.update(self.locals.pop())
+
+    def keep_locals(self):
+        if len(self.locals) < self.seats:
+            self.locals.append(dict(self.app._local.__dict__))
+
     # -- for those who run a job, in the place of the bridge
 
     def store(self, number, stored):
@@ -213,8 +226,11 @@ class Greenlet(Seat):
 
     def target(self, *_):
         """What the pool runs; None once everything is reported."""
+        self.greenlets.lend_locals()
         try:
             self.execute(self.job, self.request)
+            # Those of a greenlet that was killed may be in the middle of something.
+            self.greenlets.keep_locals()
         except (WorkerShutdown, WorkerTerminate) as exc:
             # The pool would pass it on to the hub, which ends the process with all others that run.
             self.lost(exc)
