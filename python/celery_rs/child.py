@@ -4,6 +4,7 @@ import gc
 import itertools
 import logging
 import os
+import queue
 import signal
 import sys
 import threading
@@ -45,7 +46,7 @@ class PoolProcess(ForkProcess):
         self.descriptors = descriptors
 
     def run(self):
-        prefork(Child(*self.descriptors), self.plan)
+        PoolWorker(Child(*self.descriptors), self.plan)()
 
     def _bootstrap(self):
         """As billiard's, in fewer pages: the zygote has given away its stdin, and Python renews logging's locks itself.
@@ -133,25 +134,52 @@ def serve(plan, index, serial, descriptors):
 # -- prefork: one seat, on the main thread
 
 
-def prefork(bridge, plan):
-    code = [None]
+class PoolWorker(pool.Worker):
+    """What runs in a pool process, to those who patch billiard's class in order to be there when one ends.
 
-    def leave(status=None):
-        code[0] = status
-        raise SystemExit(status)
+    billiard's own loop waits for its first job, which is where ours runs until there are no more.
+    """
 
-    sys.exit = leave
-    try:
-        initialize(bridge, plan)
-        Seat(bridge, plan).work()
-        finish(EX_OK)
-    except SystemExit as exc:
-        finish(exit_code(exc.code if code[0] is None else code[0]))
-    except ConnectionError:
-        finish(EX_FAILURE)
-    except BaseException as exc:
-        logger.error('Pool process %r error: %r', process.current_process(), exc, exc_info=True)
-        finish(EX_FAILURE)
+    maxtasks = None
+    max_memory_per_child = None
+    on_ready_counter = None
+    inqW_fd = synqW_fd = None
+    wait_for_syn = None
+
+    def __init__(self, bridge, plan):
+        self.bridge = bridge
+        self.plan = plan
+        #: Nobody reads what billiard's loop would put there.
+        self.outq = queue.SimpleQueue()
+
+    def __call__(self):
+        code = [None]
+
+        def leave(status=None):
+            code[0] = status
+            raise SystemExit(status)
+
+        sys.exit = leave
+        pid = os.getpid()
+        try:
+            initialize(self.bridge, self.plan)
+            self.workloop(pid=pid)
+            self._do_exit(pid, EX_OK)
+        except SystemExit as exc:
+            self._do_exit(pid, exit_code(exc.code if code[0] is None else code[0]))
+        except ConnectionError as exc:
+            self._do_exit(pid, EX_FAILURE, exc)
+        except BaseException as exc:
+            logger.error('Pool process %r error: %r', process.current_process(), exc, exc_info=True)
+            self._do_exit(pid, EX_FAILURE, exc)
+
+    def wait_for_job(self):
+        Seat(self.bridge, self.plan).work()
+        raise SystemExit(EX_OK)
+
+    def on_exit(self, pid, code):
+        """The first that `_do_exit` does, and here the last."""
+        finish(code)
 
 
 def initialize(bridge, plan):

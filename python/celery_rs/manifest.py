@@ -11,6 +11,8 @@ from celery.app.defaults import _TO_NEW_KEY, SETTING_KEYS
 from celery.app.trace import task_has_custom
 from celery.utils.functional import arity_greater
 from celery.utils.imports import qualname
+from kombu.serialization import registry
+from kombu.utils import json as kombu_json
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
 from celery_rs import relay
@@ -23,6 +25,8 @@ COMPUTED = (
 )
 #: Read from the app's queues and tasks instead.
 ELSEWHERE = {'task_queues', 'task_annotations'}
+#: What kombu's JSON has of its own.
+TYPES = frozenset({'bytes', 'base64', 'datetime', 'date', 'time', 'decimal', 'uuid'})
 HOOKS = ('on_success', 'on_failure', 'on_retry', 'after_return')
 PUBLISH_OPTIONS = (
     'queue', 'exchange', 'routing_key', 'priority', 'expires', 'compression', 'delivery_mode',
@@ -59,6 +63,8 @@ def manifest(app, worker, pool):
         'queues': text([queue(item) for item in app.amqp.queues.values()]),
         'consume_from': list(consumed),
         'tasks': [task(name, item) for name, item in app.tasks.items()],
+        'serializers': serializers(),
+        'registers_types': not TYPES.issuperset(kombu_json._decoders),
         'signals': listened_signals(),
         'bootsteps': sorted(path(step) for kind in ('worker', 'consumer') for step in app.steps[kind]),
         'control_commands': control_commands(),
@@ -223,13 +229,23 @@ def new_style_errback(item):
 
 
 def custom_request(item):
-    """Class paths of a Request or Strategy that is not Celery's."""
-    custom = [
-        path(value) for value, usual in (
-            (item.Request, 'celery.worker.request:Request'), (item.Strategy, 'celery.worker.strategy:default'),
-        ) if path(value) != usual
-    ]
-    return ', '.join(custom)
+    """Class path of a Request that is not Celery's; empty if it is."""
+    found = path(item.Request)
+    return '' if found == 'celery.worker.request:Request' else found
+
+
+def custom_strategy(item):
+    """Path of a Strategy that is not Celery's; empty if it is."""
+    found = path(item.Strategy)
+    return '' if found == 'celery.worker.strategy:default' else found
+
+
+def serializers():
+    """MIME types of those that are not kombu's own, by their names."""
+    return {
+        name: mime for name, mime in registry.name_to_type.items()
+        if name not in relay.SERIALIZERS and name not in ('raw', mime)
+    }
 
 
 def listened_signals():

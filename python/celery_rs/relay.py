@@ -23,6 +23,9 @@ SIGNALS = (signals.task_success, signals.task_failure, signals.task_retry, signa
 #: Receivers that do not look at results.
 HARMLESS = frozenset({'celery.fixups.django'})
 
+#: What the parent can read again; others are the app's or a package's own.
+SERIALIZERS = frozenset({'json', 'msgpack', 'yaml', 'pickle'})
+
 #: Encoding did not work out.
 FAILED = object()
 
@@ -80,6 +83,8 @@ def classes():
 def relays(backend, app):
     """Whether the parent writes what this backend would."""
     redis_class, rpc_class = classes()
+    if getattr(backend, 'serializer', None) not in SERIALIZERS:
+        return False
     if type(backend) is rpc_class:
         return True
     return type(backend) is redis_class and same_place(backend, app.backend)

@@ -16,6 +16,9 @@ POOLS = {
 }
 UNSUPPORTED_POOL = """\
 celery-rs has no pool {0!r}: use prefork, threads, solo, gevent or eventlet, or run this worker with Python's celery."""
+OWN_STRATEGY = """\
+celery-rs cannot run the task {0!r}: its Strategy {1} works with Celery's consumer, which is not here.
+Leave it out of this worker's app, or run this worker with Python's celery."""
 NO_CELERY = """\
 celery-rs cannot import celery in {0}: {1}
 Activate the virtualenv of your project, or set VIRTUAL_ENV."""
@@ -134,6 +137,7 @@ def prepare(worker):
     # The worker's class is bound to the app through a proxy in some cases.
     app = getattr(app, '_get_current_object', lambda: app)()
     pool = pool_name(worker)
+    refuse_strategies(app, manifest)
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
     relay.install(app)
     text = json.dumps(manifest.manifest(app, worker, pool))
@@ -159,6 +163,13 @@ def warn_of_green_setting(app):
     if app.conf.worker_pool in components.GREEN_POOLS:
         import warnings
         warnings.warn(UserWarning(components.W_POOL_SETTING), stacklevel=2)
+
+
+def refuse_strategies(app, manifest):
+    """What such a task is called with is its Strategy's business: without it, it would do something else."""
+    for name, task in app.tasks.items():
+        if strategy := manifest.custom_strategy(task):
+            raise Failed(OWN_STRATEGY.format(name, strategy))
 
 
 def warn_deprecated(app):

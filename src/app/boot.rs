@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    app::{Announcer, App, AppError},
+    app::{Announcer, App, AppError, serializers},
     config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs},
     ipc::Manifest,
     pool::prefork::{Zygote, ZygoteCommand},
@@ -77,7 +77,10 @@ impl App {
         let (zygote, manifest) = zygote.map(|(zygote, manifest, command)| ((zygote, command), manifest)).unzip();
         let said =
             manifest.as_ref().map(|manifest: &Manifest| object(&manifest.settings)).transpose()?.unwrap_or_default();
-        let settings = Settings::resolve(Layers::new(said, environment, args.settings()))?;
+        let mut settings = Settings::resolve(Layers::new(said, environment, args.settings()))?;
+        if let Some(manifest) = &manifest {
+            serializers::settle(&mut settings, &manifest.serializers);
+        }
         let resolved = manifest.as_ref().map(|manifest| object(&manifest.options)).transpose()?.unwrap_or_default();
         let queues = select_queues(&settings, manifest.as_ref(), &args)?;
         let python = manifest.as_ref().map_or(&[][..], |manifest| &manifest.tasks);
@@ -105,6 +108,7 @@ impl Booted {
     /// One line for each thing that the app wants of Celery's main process and that this worker does not do.
     pub fn refusals(&self) -> Vec<String> {
         let mut lines = self.settings.refusals();
+        lines.extend(serializers::refusals(&self.settings));
         if let Some(manifest) = &self.manifest {
             lines.extend(refused(manifest));
         }

@@ -109,13 +109,14 @@ impl Booted {
         publisher: Arc<dyn Publish>,
         by_steward: Option<Arc<BySteward>>,
     ) -> Result<(Arc<dyn ResultBackend>, bool), AppError> {
-        let options = BackendOptions::from_settings(&self.settings, minor(self.celery_version()))?;
+        let options = BackendOptions::from_settings(&self.settings, minor(self.celery_version()));
         // An app may write to a Redis of ours in a way of its own.
         let is_the_apps = |manifest: &Manifest| !manifest.relays_results && !manifest.backend.starts_with("celery.");
         if let Some(by_steward) = by_steward.clone().filter(|_| self.manifest.as_ref().is_some_and(is_the_apps)) {
             return Ok((by_steward, true));
         }
-        match (backend::open(self.settings.result.backend.as_deref(), options, publisher), by_steward) {
+        let url = self.settings.result.backend.as_deref();
+        match (options.and_then(|options| backend::open(url, options, publisher)), by_steward) {
             (Err(BackendError::Unsupported(_)), Some(by_steward)) => Ok((by_steward, true)),
             (opened, _) => Ok((opened?, false)),
         }
@@ -192,7 +193,8 @@ impl Booted {
             prefetch_multiplier: worker.prefetch_multiplier,
             eta_task_limit: worker.eta_task_limit,
             disable_prefetch: worker.disable_prefetch,
-            accept: AcceptContent::new(&self.settings.accept_content)?,
+            accept: AcceptContent::new(&self.settings.accept_content)?
+                .with_registered_types(self.manifest.as_ref().is_some_and(|manifest| manifest.registers_types)),
             timezone,
             limits: self.limits(),
             connection: ConnectionPolicy {

@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// Schemes and aliases of Celery whose backends only its Python side speaks.
-const PYTHON_ONLY: [&str; 16] = [
+const PYTHON_ONLY: [&str; 17] = [
+    "cache",
     "mongodb",
     "db",
     "database",
@@ -46,7 +47,6 @@ pub fn open(
         "disabled" => Ok(Arc::new(DisabledBackend::new(options.format))),
         "rpc" => Ok(Arc::new(RpcBackend::with_options(publisher, &options)?)),
         "redis" | "rediss" | "socket" | "sentinel" => redis(url, options),
-        "cache" => Err(cache(url)),
         name if PYTHON_ONLY.contains(&name) => Err(BackendError::Unsupported(format!(
             "result backend {name}:// is Python's alone: results are stored by the Python side"
         ))),
@@ -67,18 +67,6 @@ fn redis(url: &str, options: BackendOptions) -> Result<Arc<dyn ResultBackend>, B
 #[cfg(not(feature = "redis"))]
 fn redis(_: &str, _: BackendOptions) -> Result<Arc<dyn ResultBackend>, BackendError> {
     Err(BackendError::Unusable("this build has no Redis: enable the feature `redis`".to_owned()))
-}
-
-fn cache(url: &str) -> BackendError {
-    if url.starts_with("cache+memory") {
-        return BackendError::Unusable(
-            "result backend cache+memory:// keeps results in one process, where no client finds them: use a server"
-                .to_owned(),
-        );
-    }
-    BackendError::Unsupported(
-        "result backend cache:// is Python's alone: results are stored by the Python side".to_owned(),
-    )
 }
 
 #[cfg(test)]
@@ -136,10 +124,17 @@ mod tests {
 
     #[tokio::test]
     async fn names_what_it_leaves_to_python() {
-        for url in ["db+sqlite:///x", "mongodb://h", "file:///x", "cache+memcached://h", "django-db", "pkg.mod:Backend"]
-        {
+        let urls = [
+            "db+sqlite:///x",
+            "mongodb://h",
+            "file:///x",
+            "cache+memcached://h",
+            "cache+memory://",
+            "django-db",
+            "a.b:C",
+        ];
+        for url in urls {
             assert!(matches!(uri(Some(url)), Err(BackendError::Unsupported(_))), "{url}");
         }
-        assert!(matches!(uri(Some("cache+memory://")), Err(BackendError::Unusable(_))));
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     backend::{AlwaysRetry, BackendError, BackendOptions, ChordOptions, Format, PublishRetry, RedisSettings},
     config::{RedisResultSettings, ResultSettings, Settings},
-    serialization::{AcceptContent, Map, Value},
+    serialization::{self, AcceptContent, Map, Value},
 };
 
 impl BackendOptions {
@@ -34,6 +34,11 @@ impl BackendOptions {
 
 fn format(settings: &Settings) -> Result<Format, BackendError> {
     let result = &settings.result;
+    if !serialization::knows(&result.serializer) {
+        let reason =
+            format!("result_serializer {} is Python's alone: results are stored by the Python side", result.serializer);
+        return Err(BackendError::Unsupported(reason));
+    }
     let names = if result.accept_content.is_empty() { &settings.accept_content } else { &result.accept_content };
     let accept =
         AcceptContent::new(names).map_err(|e| BackendError::Unsupported(format!("result_accept_content: {e}")))?;
@@ -156,5 +161,7 @@ mod tests {
     fn what_no_backend_can_be_is_refused() {
         assert!(options(&[("redis_db", 300.into())]).is_err());
         assert!(options(&[("result_accept_content", vec!["unheard-of"].into())]).is_err());
+        let unknown = options(&[("result_serializer", "unheard-of".into())]);
+        assert!(matches!(unknown, Err(BackendError::Unsupported(_))));
     }
 }

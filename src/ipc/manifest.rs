@@ -1,5 +1,7 @@
 //! [`Manifest`]: the Python app as plain data.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,12 @@ pub struct Manifest {
     pub consume_from: Vec<String>,
     /// Every task of `app.tasks`.
     pub tasks: Vec<TaskManifest>,
+    /// MIME types, by name, of the serializers that Python code has registered beside kombu's own.
+    #[serde(default)]
+    pub serializers: BTreeMap<String, String>,
+    /// Whether kombu's JSON has got types of Python code beside its own.
+    #[serde(default)]
+    pub registers_types: bool,
     /// Names of the signals of `celery.signals` that have a receiver.
     pub signals: Vec<String>,
     /// Class paths of bootsteps that the app adds to the worker and to the consumer.

@@ -54,6 +54,11 @@ pub fn decode(
     }
 }
 
+/// Whether [`encode`] has this serializer; others are Python code that an app or a package has registered.
+pub fn knows(serializer: &str) -> bool {
+    !matches!(encode(&Value::Null, serializer), Err(EncodeError::UnknownSerializer(_)))
+}
+
 /// Writes a value with a serializer by its name or MIME type (`registry.dumps`).
 ///
 /// # Errors

@@ -17,6 +17,7 @@ const TRUSTED: [&str; 2] = ["application/data", "application/text"];
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AcceptContent {
     types: Vec<Box<str>>,
+    registers_types: bool,
 }
 
 impl AcceptContent {
@@ -27,7 +28,20 @@ impl AcceptContent {
     /// registers must be given by their MIME type.
     pub fn new(names: impl IntoIterator<Item = impl AsRef<str>>) -> Result<Self, DecodeError> {
         let types = names.into_iter().map(|name| mime(name.as_ref()).map(Box::from)).collect::<Result<_, _>>()?;
-        Ok(Self { types })
+        Ok(Self { types, registers_types: false })
+    }
+
+    /// Whether JSON may hold types that Python code has registered (`kombu.utils.json.register_type`), which only Python
+    /// can read. Default false.
+    #[must_use]
+    pub fn with_registered_types(mut self, registers_types: bool) -> Self {
+        self.registers_types = registers_types;
+        self
+    }
+
+    /// See [`with_registered_types`](Self::with_registered_types).
+    pub fn registers_types(&self) -> bool {
+        self.registers_types
     }
 
     /// Whether bytes of this type may be decoded.
@@ -56,7 +70,7 @@ impl AcceptContent {
 impl Default for AcceptContent {
     /// Celery's default: JSON only.
     fn default() -> Self {
-        Self { types: vec!["application/json".into()] }
+        Self { types: vec!["application/json".into()], registers_types: false }
     }
 }
 

@@ -18,7 +18,7 @@ mod text;
 mod value;
 pub mod yaml;
 
-pub use codec::{Encoded, decode, encode};
+pub use codec::{Encoded, decode, encode, knows};
 pub use content_type::AcceptContent;
 pub(crate) use convert::ValueDeserializer;
 pub use convert::{from_value, to_value};

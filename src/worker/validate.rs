@@ -16,7 +16,11 @@ pub fn validate_body(message: &Message, accept: &AcceptContent) -> Result<(), Pr
     let content_type = message.properties.content_type.as_deref().unwrap_or("application/data");
     accept.check(content_type)?;
     let compressed = message.headers.get("compression").is_some_and(Value::is_truthy);
-    if content_type != "application/json" || compressed || is_plain_body(&message.body) {
+    if content_type != "application/json" || compressed {
+        return Ok(());
+    }
+    let has_types = memchr::memmem::find(&message.body, b"__type__").is_some();
+    if (!has_types || accept.registers_types()) && is_triple(&message.body) {
         return Ok(());
     }
     match json::parse(&message.body)? {
@@ -25,8 +29,30 @@ pub fn validate_body(message: &Message, accept: &AcceptContent) -> Result<(), Pr
     }
 }
 
-/// The common case, at the speed of a scan. What it cannot tell (typed values, `NaN`, lone surrogates) is for the parser.
-fn is_plain_body(body: &[u8]) -> bool {
-    memchr::memmem::find(body, b"__type__").is_none()
-        && serde_json::from_slice::<(IgnoredAny, IgnoredAny, IgnoredAny)>(body).is_ok()
+/// The common case, at the speed of a scan. What it cannot tell (`NaN`, lone surrogates) is for the parser.
+fn is_triple(body: &[u8]) -> bool {
+    serde_json::from_slice::<(IgnoredAny, IgnoredAny, IgnoredAny)>(body).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::protocol::Properties;
+
+    #[test]
+    fn types_of_python_are_for_the_child() {
+        let message = |body: &'static str| Message {
+            properties: Properties { content_type: Some("application/json".to_owned()), ..Properties::default() },
+            body: Bytes::from_static(body.as_bytes()),
+            ..Message::default()
+        };
+        let typed = message(r#"[[{"__type__": "point", "__value__": [1, 2]}], {}, {}]"#);
+        let accept = AcceptContent::default();
+        assert!(matches!(validate_body(&typed, &accept), Err(ProtocolError::Undecodable(_))));
+        let accept = accept.with_registered_types(true);
+        assert!(validate_body(&typed, &accept).is_ok());
+        assert!(validate_body(&message(r#"{"__type__": "point", "__value__": 1}"#), &accept).is_err());
+    }
 }
