@@ -30,6 +30,10 @@ check:
 differential *arguments:
     tests/differential/run {{ arguments }}
 
+# Sentry, OpenTelemetry, ddtrace, Django, Flask and others under both workers; arguments go to pytest.
+ecosystem *arguments:
+    tests/ecosystem/run {{ arguments }}
+
 # Capture the protocol fixtures anew from Celery itself.
 fixtures *arguments:
     tests/fixtures/run {{ arguments }}

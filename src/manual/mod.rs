@@ -7,6 +7,7 @@
 //! | [`prefork`] | Which processes are there, and what does each of them do? |
 //! | [`redis`] | Which keys are used, and how do Python workers share them? |
 //! | [`compatibility`] | Which behaviour of Celery's worker is there, and how is that known? |
+//! | [`libraries`] | Which libraries work with it, and what has to be known about them? |
 //! | [`settings`] | Which settings are honoured? |
 //! | [`glossary`] | What does that word mean? |
 
@@ -24,6 +25,9 @@ pub mod redis {}
 
 #[doc = include_str!("compatibility.md")]
 pub mod compatibility {}
+
+#[doc = include_str!("libraries.md")]
+pub mod libraries {}
 
 #[doc = include_str!("settings.md")]
 pub mod settings {}
