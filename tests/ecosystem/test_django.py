@@ -58,3 +58,11 @@ def test_django(both):
 def test_django_connections_are_reused_when_told(both):
     found = both("shop", records, calls=("prepare", "client"), ECO_REUSE="3")
     assert {record["open"] for record in found if record["what"] == "postrun"} == {False, True}
+
+
+def test_ends_that_no_child_has_seen(both):
+    """A child that dies, and one that is killed: Celery's main process writes their rows."""
+    found = both("shop", summary, calls=("prepare", "lost"))
+    lost, killed = found["rows"]
+    assert lost["status"] == killed["status"] == "FAILURE"
+    assert "WorkerLostError" in lost["result"] and "TimeLimitExceeded" in killed["result"]

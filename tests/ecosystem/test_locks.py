@@ -14,5 +14,11 @@ def test_locks(both):
     assert found["once_retries", "retries"]["state"] == "FAILURE" and code == 0
 
 
+def test_locks_of_tasks_that_are_killed(both):
+    """Since 5.7 the hooks of a task are called when its hard time limit has ended it."""
+    for end in both("locks_app", summary, calls=("limited",))[0]:
+        assert (end["state"], end["after"]) == ("FAILURE", []) and end["running"]
+
+
 def summary(found):
     return found.returned[0], found.code

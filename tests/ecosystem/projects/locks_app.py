@@ -48,6 +48,16 @@ def single(how, gate=None):
     return act(how, gate)
 
 
+@app.task(base=QueueOnce, once={"keys": ["how"]}, time_limit=1)
+def once_limited(how, gate=None):
+    return act(how, gate)
+
+
+@app.task(base=Singleton, unique_on=["how"], time_limit=1)
+def single_limited(how, gate=None):
+    return act(how, gate)
+
+
 def locks():
     """Names of the keys that either library has set."""
     keys = [key.decode() for key in LOCKS.keys("*")]
@@ -73,7 +83,8 @@ def run(task, how):
         eventually(lambda: result.state == "STARTED" and (task is not once_early or not locks()))
         found["duplicate"] = duplicate(task, result, how, gate)
         found["running"] = locks()
-    LOCKS.set(gate, 1)
+    if how != "hangs":
+        LOCKS.set(gate, 1)
     result.get(propagate=False, timeout=60)
     # A lock is released after the result has been stored.
     found["after"] = settled()
@@ -106,3 +117,7 @@ def client():
         )
         for how in hows
     ]
+
+
+def limited():
+    return [run(task, "hangs") for task in (once_limited, single_limited)]

@@ -1,3 +1,6 @@
+import os
+import time
+
 from celery import shared_task, signals
 from celery.exceptions import Ignore
 from django.db import connection, transaction
@@ -62,6 +65,16 @@ def ignored():
 @shared_task(ignore_result=True)
 def unkept():
     return 1
+
+
+@shared_task
+def dies():
+    os._exit(3)
+
+
+@shared_task(time_limit=1)
+def hangs():
+    time.sleep(60)
 
 
 @shared_task
