@@ -19,6 +19,7 @@ from celery._state import _set_task_join_will_block
 from celery.app import trace
 from celery.exceptions import SoftTimeLimitExceeded
 from celery.utils.log import get_logger
+from celery.worker import state
 from kombu.exceptions import ContentDisallowed
 
 from celery_rs import outcome, relay
@@ -77,6 +78,10 @@ class Plan:
         self.asks_rss = pool == 'prefork' and bool(worker.max_memory_per_child)
         self.green = green_library(pool)
         self.fork = os.fork if self.green is None else self.green.fork
+        #: Where Celery's tracer looks for duplicates first; a set that its pool of processes never fills.
+        self.successes = None
+        if pool != 'prefork' and app.conf.worker_deduplicate_successful_tasks:
+            self.successes = state.successful_requests
         self.own_locks = handlers_with_own_locks()
         if pool == 'prefork':
             self.sender = pool_of_processes(app, worker)
@@ -149,6 +154,7 @@ class PoolWorker(pool.Worker):
     def __init__(self, bridge, plan):
         self.bridge = bridge
         self.plan = plan
+        self.works = False
         #: Nobody reads what billiard's loop would put there.
         self.outq = queue.SimpleQueue()
 
@@ -165,8 +171,9 @@ class PoolWorker(pool.Worker):
             initialize(self.bridge, self.plan)
             self.workloop(pid=pid)
             self._do_exit(pid, EX_OK)
-        except SystemExit as exc:
-            self._do_exit(pid, exit_code(exc.code if code[0] is None else code[0]))
+        except (SystemExit, KeyboardInterrupt) as exc:
+            # Billiard does not see the code of a task's exit that is not `sys.exit`'s.
+            self._do_exit(pid, exit_code(code[0] if self.works else getattr(exc, 'code', EX_FAILURE)))
         except ConnectionError as exc:
             self._do_exit(pid, EX_FAILURE, exc)
         except BaseException as exc:
@@ -174,6 +181,7 @@ class PoolWorker(pool.Worker):
             self._do_exit(pid, EX_FAILURE, exc)
 
     def wait_for_job(self):
+        self.works = True
         Seat(self.bridge, self.plan).work()
         raise SystemExit(EX_OK)
 
@@ -240,8 +248,10 @@ def main_process(bridge, plan):
         return EX_FAILURE
     if plan.pool == 'threads':
         code = work_threads(bridge, plan)
+    elif plan.green:
+        code = work_greenlets(green_seats(bridge, plan))
     else:
-        code = work_main_thread(green_seats(bridge, plan) if plan.green else Seat(bridge, plan, soft_limits=False))
+        code = work_on(Seat(bridge, plan, is_process=False))
     atexit._run_exitfuncs()
     for stream in (sys.__stdout__, sys.__stderr__):
         flush(stream)
@@ -253,7 +263,7 @@ def green_seats(bridge, plan):
     return Greenlets(bridge, plan)
 
 
-def work_main_thread(seats):
+def work_greenlets(seats):
     try:
         seats.work()
     except SystemExit as exc:
@@ -277,15 +287,21 @@ def work_threads(bridge, plan):
 
 
 def seat_thread(bridge, plan):
-    seat = Seat(bridge.for_thread(), plan, soft_limits=False, announce=False)
+    if work_on(Seat(bridge.for_thread(), plan, is_process=False, announce=False)) != EX_OK:
+        os._exit(EX_FAILURE)
+
+
+def work_on(seat):
+    """Works until there is nothing left to do, also after tasks that want to end the process."""
     while True:
         try:
-            return seat.work()
+            seat.work()
+            return EX_OK
         except (SystemExit, KeyboardInterrupt) as exc:
-            # Of a task: Celery reports the worker as lost and the thread lives on.
+            # Of a task: Celery reports the worker as lost and goes on.
             seat.lost(exc)
         except ConnectionError:
-            os._exit(EX_FAILURE)
+            return EX_FAILURE
 
 
 # -- a seat
@@ -294,7 +310,7 @@ def seat_thread(bridge, plan):
 class Seat:
     """Runs one job after the other."""
 
-    def __init__(self, bridge, plan, soft_limits=True, announce=True):
+    def __init__(self, bridge, plan, is_process=True, announce=True):
         self.bridge = bridge
         self.app = plan.app
         self.asks_rss = plan.asks_rss
@@ -304,7 +320,10 @@ class Seat:
         #: Number of the job whose task is being traced; 0 between jobs.
         self.tracing = 0
         self.job = None
-        if soft_limits:
+        self.successes = plan.successes
+        #: Whether a task that wants to end its process is told of as lost, and nothing else happens.
+        self.outlives_exits = not is_process
+        if is_process:
             signal.signal(pool.SIG_SOFT_TIMEOUT, self.on_soft_limit)
 
     def work(self):
@@ -352,23 +371,33 @@ class Seat:
     def finished(self, execution, request, traced):
         failed, result, runtime = traced
         if failed:
-            ended = outcome.outcome(traced, execution.task, request)
+            ended = outcome.failure(result, execution.task, request)
         else:
-            ended = outcome.SUCCESS, result if type(result) is str else str(result), '', False, False
+            ended = outcome.success(result)
+            if self.successes is not None:
+                self.successes.add(execution.id)
         relay.running.current = None
         self.report(execution.number, ended, execution.stored, runtime or 0.0)
 
     def escaped(self, execution, request, exc):
         if self.is_lethal(exc):
-            # The job is lost with its process, which is what the parent will see.
             raise exc
-        einfo = ExceptionInfo()
-        ended = outcome.raised(einfo, execution.task, request)
+        leaves = isinstance(exc, (SystemExit, KeyboardInterrupt))
+        if leaves and outcome.EXIT_IS_LOSS:
+            ended = outcome.exits(exc)
+        else:
+            ended = outcome.raised(ExceptionInfo(), execution.task, request)
         relay.running.current = None
         self.report(execution.number, ended, execution.stored)
+        if leaves:
+            self.bridge.flush()
+            raise exc
 
     def is_lethal(self, exc):
-        return common.terminate_handler_fired() or isinstance(exc, (SystemExit, KeyboardInterrupt))
+        """Whether the job is lost with its process, which is what the parent will see, or is told of as lost by its thread."""
+        return common.terminate_handler_fired() or (
+            self.outlives_exits and isinstance(exc, (SystemExit, KeyboardInterrupt))
+        )
 
     def report(self, number, ended, stored, runtime=0.0):
         rss = mem_rss() if self.asks_rss else 0

@@ -88,6 +88,7 @@ class Greenlets:
         self.tasks = plan.app._tasks
         self.requests = Requests(plan.app, plan.hostname)
         self.seats = plan.seats
+        self.successes = plan.successes
         self.pool = plan.pool_class(plan.seats, app=plan.app)
         #: Jobs that have been handed to the pool and have not ended, by their numbers.
         self.running = {}
@@ -216,6 +217,7 @@ class Greenlet(Seat):
         self.tasks = greenlets.tasks
         self.requests = greenlets.requests
         self.asks_rss = False
+        self.successes = greenlets.successes
         self.tracing = 0
         self.job = job
         self.number = job[0]

@@ -1,5 +1,8 @@
 """What a tracer's return means to Celery's main process (`celery/worker/request.py`), as plain data."""
+import pickle
+
 import celery
+from billiard.common import human_status
 from billiard.einfo import ExceptionWithTraceback
 from celery import signals
 from celery.app.task import Context
@@ -11,7 +14,10 @@ from kombu.utils.encoding import safe_repr, safe_str
 logger = get_logger('multiprocessing')
 
 #: Numbers of the kinds, as `src/python/outcome.rs` has them.
-SUCCESS, FAILURE, RETRY, IGNORED, REJECTED, OUT_OF_MEMORY, INTERNAL, UNDECODABLE = range(8)
+SUCCESS, FAILURE, RETRY, IGNORED, REJECTED, OUT_OF_MEMORY, INTERNAL, UNDECODABLE, ALREADY_SUCCEEDED, EXITS = range(10)
+
+#: Since 5.7 a task that ends its process counts as lost with it; before, as failed with its `SystemExit`.
+EXIT_IS_LOSS = tuple(celery.VERSION[:2]) >= (5, 7)
 
 #: Since 5.7 a rejected task that will not come back counts as failed.
 REJECT_FAILS = tuple(celery.VERSION[:2]) >= (5, 7)
@@ -20,17 +26,21 @@ REJECT_FAILS = tuple(celery.VERSION[:2]) >= (5, 7)
 in_main = False
 
 IGNORED_OUTCOME = (IGNORED, '', '', False, False)
-OUT_OF_MEMORY_OUTCOME = (OUT_OF_MEMORY, '', '', False, False)
+ALREADY_SUCCEEDED_OUTCOME = (ALREADY_SUCCEEDED, '', '', False, False)
 
 
-def outcome(traced, task, request):
-    """From the `(failed, result, runtime)` of the tracer."""
-    failed, result, _ = traced
-    if not failed:
-        return SUCCESS, result if isinstance(result, str) else str(result), '', False, False
+def success(result):
+    """`result` is the text of the result; the tracer has none for a duplicate that it has not run."""
+    if result is None:
+        return ALREADY_SUCCEEDED_OUTCOME
+    return SUCCESS, result if type(result) is str else str(result), '', False, False
+
+
+def failure(result, task, request):
+    """What the tracer returned in place of a result, as `(failed, result, runtime)` has it."""
     exc = exception_of(result)
     if isinstance(exc, MemoryError):
-        return OUT_OF_MEMORY_OUTCOME
+        return out_of_memory(exc, result)
     if isinstance(exc, Reject):
         return rejected(exc, result, task, request)
     if isinstance(exc, Ignore):
@@ -44,7 +54,7 @@ def raised(einfo, task, request):
     """The tracer let an exception through: the main process records the failure, here in its place."""
     exc = exception_of(einfo)
     if isinstance(exc, MemoryError):
-        return OUT_OF_MEMORY_OUTCOME
+        return out_of_memory(exc, einfo)
     if isinstance(exc, Reject):
         return rejected(exc, einfo, task, request)
     if isinstance(exc, Ignore):
@@ -57,6 +67,18 @@ def raised(einfo, task, request):
         logger.error('Pool callback raised exception: %r', failure, exc_info=True)
         return IGNORED_OUTCOME
     return INTERNAL, represent(exc), safe_str(einfo.traceback), False, False
+
+
+def out_of_memory(exc, einfo):
+    return OUT_OF_MEMORY, represent(exc), safe_str(einfo.traceback), False, False
+
+
+def exits(exc):
+    """The words for how the process will have ended."""
+    if not isinstance(exc, SystemExit):
+        return EXITS, type(exc).__name__, '', False, False
+    code = 0 if exc.code is None else exc.code
+    return EXITS, human_status(code if isinstance(code, int) else 1), '', False, False
 
 
 def undecodable(exc, disallowed):
@@ -95,4 +117,11 @@ def exception_of(einfo):
 
 
 def represent(exc):
-    return safe_repr(get_pickled_exception(exc))
+    """As the main process shows what the child has pickled: some exceptions make something else of themselves."""
+    exc = get_pickled_exception(exc)
+    if not in_main and type(exc).__reduce__ is not BaseException.__reduce__:
+        try:
+            exc = pickle.loads(pickle.dumps(exc))
+        except Exception:
+            pass
+    return safe_repr(exc)

@@ -207,6 +207,7 @@ impl Booted {
             cancel_on_connection_loss: worker.cancel_long_running_tasks_on_connection_loss,
             // A window that is each consumer's own cannot be changed while it runs (#9512).
             reduce_prefetch: worker.enable_prefetch_count_reduction && !has_quorum_queue(&self.queues),
+            deduplicate: worker.deduplicate_successful_tasks,
             disable_rate_limits: worker.disable_rate_limits,
             revokes: self.revokes,
             purge: self.args.purge,

@@ -26,8 +26,8 @@ impl EventDispatcher {
         self.task("task-started", uuid(headers));
     }
 
-    /// `task-succeeded`; no runtime for a task whose worker was lost after it had stored its success.
-    pub fn succeeded(&self, headers: &TaskHeaders, result: &str, runtime: Option<f64>) {
+    /// `task-succeeded`; no runtime for a task that had succeeded before, and no result if nobody has read it.
+    pub fn succeeded(&self, headers: &TaskHeaders, result: Option<&str>, runtime: Option<f64>) {
         let mut fields = uuid(headers);
         fields.insert("result".to_owned(), result.into());
         fields.insert("runtime".to_owned(), runtime.into());
@@ -51,8 +51,8 @@ impl EventDispatcher {
         self.task("task-retried", raised(headers, exception, traceback));
     }
 
-    /// `task-revoked`; `signum` as Celery words it: null, a number or a text.
-    pub fn revoked(&self, headers: &TaskHeaders, terminated: bool, signum: Value, expired: bool) {
+    /// `task-revoked`; `signum` as Celery words it: null, a number or a text; `expired` as well: null, where it might have.
+    pub fn revoked(&self, headers: &TaskHeaders, terminated: bool, signum: Value, expired: Option<bool>) {
         let mut fields = uuid(headers);
         fields.insert("terminated".to_owned(), terminated.into());
         fields.insert("signum".to_owned(), signum);

@@ -65,6 +65,11 @@ pub enum Ended {
         /// `saferepr(result)`, at most 1024 characters.
         repr: String,
     },
+    /// It had succeeded before: a duplicate that was not run, or one whose child was lost after the success was stored.
+    AlreadySucceeded {
+        /// `saferepr` of the stored result; none where nobody has read it.
+        repr: Option<String>,
+    },
     /// It raised.
     Failure {
         /// `repr` of the exception, for events and logs.
@@ -95,8 +100,18 @@ pub enum Ended {
         /// [`Report::stored`]), the `task-failed` event is the parent's.
         stores_failure: bool,
     },
-    /// `MemoryError`, which Celery raises again in its main process.
-    OutOfMemory,
+    /// `MemoryError`, which Celery raises again in its main process. The child has recorded the failure.
+    OutOfMemory {
+        /// `repr` of the exception.
+        exception: String,
+        /// Text of the traceback.
+        traceback: String,
+    },
+    /// `SystemExit` or `KeyboardInterrupt`: the child leaves after this, and the job counts as lost with it (5.7).
+    Exits {
+        /// `exitcode 3`, `KeyboardInterrupt`.
+        exit: String,
+    },
     /// The body could not be decoded in the child; nothing was run and nothing is stored.
     Undecodable {
         /// `repr` of the exception.
@@ -137,6 +152,15 @@ pub enum ToChild {
     Recall(Vec<u64>),
     /// The answer to [`FromChild::Store`]: empty text when it is safe, else the error's.
     StoreDone(u64, String),
+    /// Signal yourself, if it is this job that runs: who asks from outside may hit the next one.
+    Signal {
+        /// Which.
+        number: u64,
+        /// With what.
+        signum: i32,
+        /// All of the process group, if the child leads one.
+        group: bool,
+    },
     /// `SoftTimeLimitExceeded` in this job, if it is this job that runs: what a `SIGUSR1` does, without its race.
     SoftTimeLimit(u64),
     /// Kill the greenlet of this job, if it runs or as soon as it does.
@@ -192,6 +216,9 @@ pub enum FromChild {
     TimedOut(u64),
     /// These had not begun and never will here.
     Recalled(Vec<u64>),
+    /// The job runs, and the child is about to signal itself because of it. For one that runs no more there is no answer
+    /// but its end.
+    Signalled(u64),
     /// Initialisation failed; the child exits.
     Failed(String),
 }

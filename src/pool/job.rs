@@ -41,6 +41,8 @@ pub enum Finished {
 pub enum Progress {
     /// The soft limit has passed and the child was told.
     SoftTimeLimit(Duration),
+    /// The child is being signalled, as was asked; whether it dies of it is the signal's and the task's business.
+    Signalled(i32),
     /// The child waits until this is stored.
     Store(Stored, oneshot::Sender<Result<(), String>>),
 }

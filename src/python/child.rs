@@ -96,7 +96,8 @@ impl Child {
         loop {
             match self.inbox.stored(number, &self.wakeup) {
                 Some(error) => return Ok(error),
-                None => self.wait(py)?,
+                // A soft time limit, or a signal handler of the task's.
+                None => self.wait(py).inspect_err(|_| self.inbox.forget(number))?,
             }
         }
     }

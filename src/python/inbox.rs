@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::pthread::{Pthread, pthread_kill, pthread_self};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, pthread_sigmask};
-use nix::unistd::getpid;
+use nix::unistd::{Pid, getpgrp, getpid};
 use serde::Serialize;
 
 use crate::ipc::codec::{Decoder, encode};
@@ -61,8 +61,8 @@ pub(super) struct News {
 pub(super) struct Inbox {
     state: Mutex<State>,
     outgoing: Mutex<Outgoing>,
-    /// The job that runs, where there is one seat only; 0 is none.
-    running: AtomicU64,
+    /// The job that runs, where there is one seat only; 0 is none. Locked for as long as a signal is on its way to it.
+    running: Mutex<u64>,
     /// The job that a soft time limit frame was for; 0 is none.
     soft_limited: AtomicU64,
     /// The thread that runs Python's signal handlers.
@@ -76,6 +76,8 @@ struct State {
     kills: Vec<u64>,
     seats: Option<u32>,
     closing: bool,
+    /// Answers to come that nobody waits for any more, by job.
+    forgotten: HashMap<u64, usize>,
     stopping: bool,
     waiting: Vec<Arc<Wakeup>>,
 }
@@ -96,7 +98,7 @@ impl Inbox {
         let inbox = Arc::new(Self {
             state: Mutex::default(),
             outgoing: Mutex::new(Outgoing { socket, backlog, since: None, frame: Vec::new() }),
-            running: AtomicU64::new(0),
+            running: Mutex::new(0),
             soft_limited: AtomicU64::new(0),
             main: pthread_self(),
         });
@@ -114,7 +116,7 @@ impl Inbox {
     pub(super) fn take(&self, waiter: &Arc<Wakeup>) -> Taken {
         let mut state = self.state();
         if let Some(job) = state.jobs.pop_front() {
-            self.running.store(job.number, Ordering::Release);
+            *self.running() = job.number;
             return Taken::Job(Box::new(job));
         }
         if state.stopping {
@@ -146,9 +148,9 @@ impl Inbox {
         }
     }
 
-    /// Nothing runs any more, as far as soft time limits are concerned.
+    /// Nothing runs any more, as far as time limits and signals are concerned.
     pub(super) fn ended(&self) {
-        self.running.store(0, Ordering::Release);
+        *self.running() = 0;
     }
 
     /// The job for which a soft time limit frame has come, once.
@@ -164,6 +166,14 @@ impl Inbox {
             state.waiting.push(Arc::clone(waiter));
         }
         answer
+    }
+
+    /// Nobody waits for the answer to a `Store` any more.
+    pub(super) fn forget(&self, number: u64) {
+        let mut state = self.state();
+        if state.stored.remove(&number).is_none() {
+            *state.forgotten.entry(number).or_default() += 1;
+        }
     }
 
     /// No longer waiting, whether woken or interrupted.
@@ -222,17 +232,18 @@ impl Inbox {
 
     /// All frames of one read, under one lock.
     fn hear(&self, decoder: &mut Decoder) -> Result<(), IpcError> {
-        let mut recalled = Vec::new();
+        let (mut recalled, mut signals) = (Vec::new(), Vec::new());
         let mut state = self.state();
         while let Some(frame) = decoder.frame::<ToChild>()? {
             match frame {
                 ToChild::Run(job) => state.jobs.push_back(job),
                 ToChild::Recall(numbers) => recalled.push(state.recall(&numbers)),
-                ToChild::StoreDone(number, error) => drop(state.stored.insert(number, error)),
+                ToChild::StoreDone(number, error) => state.answer(number, error),
                 ToChild::SoftTimeLimit(number) => self.soft_limit(number),
                 ToChild::Kill(number) => state.kills.push(number),
                 ToChild::Seats(seats) => state.seats = Some(seats),
                 ToChild::Close => state.closing = true,
+                ToChild::Signal { number, signum, group } => signals.push((number, signum, group)),
                 ToChild::Stop => state.stopping = true,
             }
         }
@@ -243,15 +254,34 @@ impl Inbox {
         for numbers in recalled {
             self.outgoing().send(&FromChild::Recalled(numbers))?;
         }
+        signals.into_iter().try_for_each(|(number, signum, group)| self.signal(number, signum, group))
+    }
+
+    /// Signals this process if that job runs; else its end is told at once.
+    fn signal(&self, number: u64, signum: i32, group: bool) -> Result<(), IpcError> {
+        let running = self.running();
+        if *running != number {
+            drop(running);
+            return self.flush();
+        }
+        self.outgoing().send(&FromChild::Signalled(number))?;
+        let pid = getpid();
+        let target = if group && getpgrp() == pid { Pid::from_raw(-pid.as_raw()) } else { pid };
+        // The parent has checked the number, and this process is there.
+        let _ = Signal::try_from(signum).and_then(|signal| kill(target, signal));
         Ok(())
     }
 
     fn soft_limit(&self, number: u64) {
-        if self.running.load(Ordering::Acquire) == number {
+        if *self.running() == number {
             self.soft_limited.store(number, Ordering::Release);
             // The main thread lives as long as the process.
             let _ = pthread_kill(self.main, Signal::SIGUSR1);
         }
+    }
+
+    fn running(&self) -> MutexGuard<'_, u64> {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -264,6 +294,15 @@ impl Inbox {
 }
 
 impl State {
+    /// Keeps an answer for the thread that waits for it.
+    fn answer(&mut self, number: u64, error: String) {
+        match self.forgotten.get_mut(&number) {
+            None => drop(self.stored.insert(number, error)),
+            Some(1) => drop(self.forgotten.remove(&number)),
+            Some(count) => *count -= 1,
+        }
+    }
+
     /// Takes back those of `numbers` that have not begun.
     fn recall(&mut self, numbers: &[u64]) -> Vec<u64> {
         let (back, kept) = self.jobs.drain(..).partition::<VecDeque<_>, _>(|job| numbers.contains(&job.number));

@@ -41,9 +41,11 @@ fn of_kind(EndedTuple(kind, text, traceback, first, second): EndedTuple) -> PyRe
         2 => Ended::Retry { exception: text, traceback },
         3 => Ended::Ignored,
         4 => Ended::Rejected { requeue: first, exception: text, traceback, stores_failure: second },
-        5 => Ended::OutOfMemory,
+        5 => Ended::OutOfMemory { exception: text, traceback },
         6 => Ended::Internal { exception: text, traceback },
         7 => Ended::Undecodable { exception: text, disallowed: first },
+        8 => Ended::AlreadySucceeded { repr: None },
+        9 => Ended::Exits { exit: text },
         _ => return Err(refuse(format!("no outcome has the number {kind}"))),
     })
 }

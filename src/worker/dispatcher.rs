@@ -174,12 +174,12 @@ impl Dispatcher {
         }
         // What waits for a Python seat is answered by the pool, which knows what has begun.
         let is_native = |entry: &Entry| matches!(entry.definition.runner, Runner::Native(_));
-        self.signal_all(|entry| entry.accepted.is_none() && is_native(entry), Signal::Withdraw);
+        self.signal_all(|entry| entry.accepted.is_none() && is_native(entry), &Signal::Withdraw);
     }
 
     /// Ends what is still active, as far as it can be ended.
     pub fn cancel_active(&self) {
-        self.signal_all(|_| true, Signal::Cancel);
+        self.signal_all(|_| true, &Signal::Cancel);
     }
 
     /// `worker_soft_shutdown_timeout`.
@@ -201,10 +201,10 @@ impl Dispatcher {
         self.live.as_ref().map(|live| live.connection.clone())
     }
 
-    fn signal_all(&self, which: impl Fn(&Entry) -> bool, signal: Signal) {
+    fn signal_all(&self, which: impl Fn(&Entry) -> bool, signal: &Signal) {
         for (_, entry) in self.state.entries().filter(|(_, entry)| which(entry)) {
             // A full or closed channel belongs to an execution that is ending anyway.
-            let _ = entry.signal.try_send(signal);
+            let _ = entry.signal.try_send(signal.clone());
         }
     }
 
@@ -221,13 +221,7 @@ impl Dispatcher {
     fn judge(&mut self, request: Request) {
         info!(target: "celery.worker.strategy", "Task {request} received");
         match strategy::decide(&request, &self.revoked, SystemTime::now()) {
-            Verdict::Discard(reason) => {
-                // Celery looks at stamps when the task is to start, or when it looks at `expires`.
-                if matches!(reason, DiscardReason::RevokedByHeader(_)) && request.expires.is_none() {
-                    self.announce(&request);
-                }
-                self.discard(request, reason);
-            }
+            Verdict::Discard(reason) => self.discard(request, reason),
             Verdict::Later(eta) => {
                 self.announce(&request);
                 self.qos.increment();
@@ -353,7 +347,7 @@ impl Dispatcher {
         }
         self.eta.clear();
         self.rates.clear();
-        self.signal_all(|entry| entry.accepted.is_none(), Signal::Withdraw);
+        self.signal_all(|entry| entry.accepted.is_none(), &Signal::Withdraw);
         if self.services.options.cancel_on_connection_loss {
             let is_lost = |entry: &Entry| entry.accepted.is_some() && entry.definition.options.acks_late;
             for (_, entry) in self.state.entries().filter(|(_, entry)| is_lost(entry)) {
@@ -361,7 +355,7 @@ impl Dispatcher {
                     "Task {}[{}] cannot be acknowledged after a connection loss since late acknowledgement is enabled for it.\n\
                      Terminating it instead.\n", entry.headers.display_name(), entry.headers.id);
             }
-            self.signal_all(is_lost, Signal::Cancel);
+            self.signal_all(is_lost, &Signal::Cancel);
         }
     }
 

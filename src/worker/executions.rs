@@ -4,7 +4,12 @@
 //! each of these steps would be scheduled by itself, and often wake another thread for it; here a batch of them costs one
 //! wake-up. What may compute for long has no place here: handlers that do run in tasks of their own.
 
-use std::{future::Future, panic::AssertUnwindSafe};
+use std::{
+    future::Future,
+    panic::{AssertUnwindSafe, catch_unwind},
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use futures::{FutureExt, StreamExt, future::BoxFuture, stream::FuturesUnordered};
 use tokio::sync::mpsc;
@@ -30,17 +35,12 @@ impl Executions {
         Self { queue, tracker: TaskTracker::new() }
     }
 
-    /// Runs a future; its panic is logged and ends nothing else.
+    /// Runs a future; its panic, or one while it is dropped, is logged and ends nothing else.
     pub fn spawn(&self, execution: impl Future<Output = ()> + Send + 'static) {
-        let caught = AssertUnwindSafe(self.tracker.track_future(execution)).catch_unwind();
+        let shielded = Shielded(Some(self.tracker.track_future(execution).boxed()));
         // tokio would end a future's turn after some steps, which in here would only make it come again at once.
-        let whole = tokio::task::unconstrained(caught).map(|ended| {
-            if ended.is_err() {
-                error!(target: "celery.worker.request", "an execution has panicked");
-            }
-        });
         // The driver lives as long as the runtime.
-        let _ = self.queue.send(whole.boxed());
+        let _ = self.queue.send(tokio::task::unconstrained(shielded).boxed());
     }
 
     /// Nothing more is to come: what [`wait`](Self::wait) waits for.
@@ -57,6 +57,40 @@ impl Executions {
 impl Default for Executions {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// A future that never panics, not even when it is dropped.
+struct Shielded(Option<BoxFuture<'static, ()>>);
+
+impl Shielded {
+    fn end(&mut self) {
+        let execution = self.0.take();
+        let dropped = catch_unwind(AssertUnwindSafe(|| drop(execution)));
+        if dropped.is_err() {
+            error!(target: "celery.worker.request", "an execution has panicked at its end");
+        }
+    }
+}
+
+impl Future for Shielded {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(execution) = &mut self.0 else { return Poll::Ready(()) };
+        match catch_unwind(AssertUnwindSafe(|| execution.as_mut().poll(cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(())) => {}
+            Err(_) => error!(target: "celery.worker.request", "an execution has panicked"),
+        }
+        self.end();
+        Poll::Ready(())
+    }
+}
+
+impl Drop for Shielded {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -83,12 +117,29 @@ mod tests {
 
     use super::*;
 
+    struct BadEnd;
+
+    impl Future for BadEnd {
+        type Output = ();
+
+        fn poll(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    impl Drop for BadEnd {
+        fn drop(&mut self) {
+            panic!("bad luck at the end");
+        }
+    }
+
     #[tokio::test]
     async fn all_are_waited_for_and_a_panic_ends_one_only() {
         let executions = Executions::new();
         let (release, held) = oneshot::channel::<()>();
         let (done, waits) = oneshot::channel();
         executions.spawn(async { panic!("no luck") });
+        executions.spawn(BadEnd);
         executions.spawn(async move {
             let _ = held.await;
             done.send(()).unwrap();

@@ -141,7 +141,7 @@ impl MainSignals {
     }
 
     /// A task was revoked, has expired or was terminated with this signal.
-    pub fn revoked(&self, request: &Request, terminated: bool, signum: Value, expired: bool) {
+    pub fn revoked(&self, request: &Request, terminated: bool, signum: Value, expired: Option<bool>) {
         let fields = || [("terminated", Value::Bool(terminated)), ("signum", signum), ("expired", expired.into())];
         self.send_with(MainSignal::TaskRevoked, || (map(fields()), Some(request.job())));
     }

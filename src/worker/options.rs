@@ -40,6 +40,9 @@ pub struct WorkerOptions {
     /// `worker_enable_prefetch_count_reduction`: after a reconnect the window leaves room for what is still active, and grows
     /// again as tasks end. Not where the broker cannot change the window of a running consumer.
     pub reduce_prefetch: bool,
+    /// `worker_deduplicate_successful_tasks`, where the backend can tell: of native tasks; children have Celery's own
+    /// tracer for it. Default false.
+    pub deduplicate: bool,
     /// `worker_disable_rate_limits`. Default false.
     pub disable_rate_limits: bool,
     /// Most revoked ids that are kept, and for how long.

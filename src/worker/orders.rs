@@ -14,6 +14,7 @@ use crate::{
         execute::Signal,
         shutdown::Shutdown,
         state::Entry,
+        strategy::DiscardReason,
     },
 };
 use std::sync::Arc;
@@ -27,7 +28,8 @@ impl Dispatcher {
     /// Revokes tasks by id; what waits for a seat is discarded at once. Gives back the ids that are not active here.
     pub fn revoke(&mut self, ids: &[String]) -> Vec<String> {
         self.merge_revoked(ids);
-        self.signal_where(|entry| is_one_of(entry, ids) && entry.accepted.is_none(), Signal::Revoke);
+        let revoke = Signal::Revoke(DiscardReason::Revoked);
+        self.signal_where(|entry| is_one_of(entry, ids) && entry.accepted.is_none(), &revoke);
         let is_active = |id: &String| self.state.entries().any(|(_, e)| e.accepted.is_some() && *e.headers.id == **id);
         ids.iter().filter(|id| !is_active(id)).cloned().collect()
     }
@@ -38,10 +40,17 @@ impl Dispatcher {
         ids.iter().for_each(|id| self.revoked.insert(id.as_str(), now));
     }
 
-    /// Revokes every task that has one of these values under one of these stamps.
+    /// Revokes every task that has one of these values under one of these stamps; what waits for a seat is discarded at
+    /// once.
     pub fn revoke_stamps(&mut self, stamps: &Map) {
         for (name, values) in stamps {
             self.revoked.insert_stamp(name, one_or_all(values));
+        }
+        for (_, entry) in self.state.entries().filter(|(_, entry)| entry.accepted.is_none()) {
+            if let Some(stamp) = self.revoked.matching_stamp(&entry.headers) {
+                // A full or closed channel belongs to an execution that is ending anyway.
+                let _ = entry.signal.try_send(Signal::Revoke(DiscardReason::RevokedByHeader(stamp)));
+            }
         }
     }
 
@@ -51,7 +60,7 @@ impl Dispatcher {
         for id in &held {
             info!(target: "celery.worker.control", "Terminating {id} ({signum})");
         }
-        self.signal_where(|entry| is_one_of(entry, &held), Signal::Terminate(signum));
+        self.signal_where(|entry| is_one_of(entry, &held), &Signal::Terminate(signum));
         held
     }
 
@@ -166,10 +175,10 @@ impl Dispatcher {
             || self.eta.iter().any(|(_, request)| *request.headers.id == *id)
     }
 
-    fn signal_where(&self, which: impl Fn(&Entry) -> bool, signal: Signal) {
+    fn signal_where(&self, which: impl Fn(&Entry) -> bool, signal: &Signal) {
         for (_, entry) in self.state.entries().filter(|(_, entry)| which(entry)) {
             // A full or closed channel belongs to an execution that is ending anyway.
-            let _ = entry.signal.try_send(signal);
+            let _ = entry.signal.try_send(signal.clone());
         }
     }
 }

@@ -36,9 +36,11 @@ impl DiscardReason {
     }
 }
 
-/// Judges a request on receipt.
+/// Judges a request on receipt. A stamp is looked at where something else has to be looked at, too; else only when the task
+/// is to start.
 pub fn decide(request: &Request, revoked: &Revoked, now: SystemTime) -> Verdict {
-    if let Some(reason) = discard(request, revoked, now) {
+    let is_looked_at = request.expires.is_some() || revoked.contains(&request.headers.id);
+    if is_looked_at && let Some(reason) = discard(request, revoked, now) {
         return Verdict::Discard(reason);
     }
     match request.eta {

@@ -61,6 +61,10 @@ async fn native_fail(text: String) -> Result<(), TaskError> {
     Err(TaskError::new("ValueError", text))
 }
 
+async fn total((numbers,): (Vec<i64>,)) -> i64 {
+    numbers.into_iter().sum()
+}
+
 fn main() -> ExitCode {
     let app = App::new()
         .task("bench.add", add)
@@ -69,5 +73,10 @@ fn main() -> ExitCode {
         .with(NativeTask::new("proj.native_hold_and_retry", native_hold_and_retry))
         .with(NativeTask::new("proj.native_when", native_when))
         .with(NativeTask::new("proj.native_fail", native_fail));
-    cli::main_with(app)
+    cli::main_with(if std::env::var_os("DIFF_NATIVE").is_some() { with_twins(app) } else { app })
+}
+
+/// Handlers in the place of some of the Python tasks of `tests/differential/project`.
+fn with_twins(app: App) -> App {
+    app.task("add", add).task("total", total).with(NativeTask::new("fail_plainly", native_fail))
 }

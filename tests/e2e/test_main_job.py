@@ -67,6 +67,18 @@ def test_lost_child_is_a_failure_and_the_next_task_runs(redis_site):
     assert redis_site.proj.add.delay(1, 1).get(timeout=PATIENCE) == 2
 
 
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_exits_are_losses_where_tasks_share_a_process(redis_site, pool):
+    """Celery's pool says the same of these, which its own request cannot read: the message is never acknowledged."""
+    from billiard.exceptions import WorkerLostError
+
+    redis_site.worker("-c", "1", "-P", pool)
+    for how, words in ("exit", "SystemExit"), ("interrupt", "KeyboardInterrupt"):
+        with pytest.raises(WorkerLostError, match=words):
+            redis_site.proj.leave_by.delay(how).get(timeout=PATIENCE)
+    assert redis_site.proj.add.delay(1, 1).get(timeout=PATIENCE) == 2
+
+
 @pytest.mark.parametrize("kind", ["ours", "native"])
 def test_workflows(redis_site, kind):
     """Chains, groups and chords; with Rust handlers, the parts of both kinds are mixed."""

@@ -62,8 +62,7 @@ pub(super) const ROWS: &[Key] = &[
         Fallback::Bool(false),
         "Whether redelivered tasks that have succeeded are skipped",
     )
-    .old("CELERYD_DEDUPLICATE_SUCCESSFUL_TASKS")
-    .refused("redelivered tasks run again"),
+    .old("CELERYD_DEDUPLICATE_SUCCESSFUL_TASKS"),
     Key::new(
         "worker_enable_remote_control",
         Kind::Bool,

@@ -76,10 +76,34 @@ fn enforce_limits(child: &mut Child, now: Instant) {
     for number in numbers {
         child.tell(&ToChild::SoftTimeLimit(number));
     }
-    let over = child.given.iter().filter(|ticket| is_over(ticket, ticket.limits.hard, now));
-    let numbers: Vec<u64> = over.map(|ticket| ticket.job.number).collect();
+    let over = |ticket: &&mut Box<Ticket>| !ticket.overdue && is_over(ticket, ticket.limits.hard, now);
+    for ticket in child.given.iter_mut().filter(over) {
+        (ticket.overdue, ticket.asked) = (true, Some(now));
+        let _ = child.outbox.push(&ToChild::Signal { number: ticket.job.number, signum: SIGTERM, group: true });
+    }
+    let stuck = child.given.iter().filter(|ticket| ticket.overslept().is_some_and(|until| until <= now));
+    let numbers: Vec<u64> = stuck.map(|ticket| ticket.job.number).collect();
     for number in numbers {
-        end_by_limit(child, number, now);
+        end_from_outside(child, number, now);
+    }
+}
+
+/// A child that was asked to signal itself does not answer: it has been stopped, perhaps.
+fn end_from_outside(child: &mut Child, number: u64, now: Instant) {
+    let pid = child.target();
+    let Some(ticket) = child.ticket(number) else {
+        return;
+    };
+    match ticket.terminate {
+        Some(signum) if !ticket.overdue => {
+            ticket.signalled();
+            child.controlled = true;
+            signal::send(pid, signum);
+        }
+        _ => {
+            end_by_limit(child, number, now);
+            signal::send_group(pid, SIGTERM);
+        }
     }
 }
 
@@ -95,8 +119,9 @@ fn warn_of_limit(ticket: &Ticket) {
     }
 }
 
-/// The answer comes at once; the child dies of TERM or, soon after, of KILL, and what waited in it goes elsewhere then.
-fn end_by_limit(child: &mut Child, number: u64, now: Instant) {
+/// The answer comes at once; the child dies of the TERM that it has had or, soon after, of KILL, and what waited in it goes
+/// elsewhere then.
+pub(super) fn end_by_limit(child: &mut Child, number: u64, now: Instant) {
     let Some(ticket) = child.take(number) else {
         return;
     };
@@ -105,5 +130,4 @@ fn end_by_limit(child: &mut Child, number: u64, now: Instant) {
     ticket.finish(Finished::TimeLimit(hard));
     child.life = Life::Killed;
     child.deadline = Some(now + GRACE);
-    signal::send_group(child.target(), SIGTERM);
 }

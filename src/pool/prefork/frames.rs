@@ -5,10 +5,10 @@ use tokio::time::Instant;
 use tracing::{error, warn};
 
 use super::child::{Child, Life, Serial};
+use super::clock::end_by_limit;
 use super::event::Event;
-use super::signal;
 use super::supervisor::Supervisor;
-use super::ticket::Ticket;
+use super::ticket::{ANSWER, Ticket};
 use crate::ipc::{Ended, FromChild, PoolKind, Report, Stored, ToChild};
 use crate::pool::job::Progress;
 use crate::pool::{Accepted, Finished};
@@ -23,13 +23,14 @@ impl Supervisor {
                 FromChild::Killed(number) => self.ended(serial, number, now, killed),
                 FromChild::TimedOut(number) => self.ended(serial, number, now, timed_out),
                 FromChild::Recalled(numbers) => self.recalled(serial, &numbers, now),
+                FromChild::Signalled(number) => self.signalled(serial, number, now),
                 FromChild::Up { pid } => self.up(serial, pid),
                 FromChild::Failed(message) => self.failed_to_start(serial, &message),
             }
         }
         // Not before all has been heard: the job may have ended since, and the child have begun another one.
         let kind = self.options.kind;
-        self.with(serial, |child| kill_what_has_begun(child, kind));
+        self.with(serial, |child| kill_what_has_begun(child, kind, now));
     }
 
     fn up(&mut self, serial: Serial, pid: i32) {
@@ -89,7 +90,18 @@ impl Supervisor {
         if is_too_large(self.options.max_memory_per_child, child, report.rss_kib) {
             child.retire();
         }
+        let leaves = matches!(report.ended, Ended::Exits { .. });
+        if leaves {
+            // By itself: how is for the log.
+            child.life = Life::Leaving;
+        } else if matches!(report.ended, Ended::OutOfMemory { .. }) {
+            // A fresh process is the safer one.
+            child.retire();
+        }
         ticket.finish(Finished::Reported(report));
+        if leaves {
+            self.staff(now);
+        }
         self.leave_if_done(serial, now);
     }
 
@@ -134,12 +146,30 @@ impl Supervisor {
         });
     }
 
+    /// The child signals itself because of this job.
+    fn signalled(&mut self, serial: Serial, number: u64, now: Instant) {
+        let Some(child) = self.roster.child(serial) else {
+            return;
+        };
+        match child.ticket(number) {
+            Some(ticket) if ticket.overdue => end_by_limit(child, number, now),
+            Some(ticket) => {
+                ticket.signalled();
+                child.controlled = true;
+            }
+            None => {}
+        }
+        if let Some(deadline) = child.deadline {
+            self.wake(deadline);
+        }
+    }
+
     pub(super) fn store_done(&mut self, serial: Serial, number: u64, error: String) {
         self.with(serial, |child| child.tell(&ToChild::StoreDone(number, error)));
     }
 
     /// Kills the child or the greenlet that runs this job, now or when the job begins.
-    pub(super) fn terminate(&mut self, number: u64, signum: i32) {
+    pub(super) fn terminate(&mut self, number: u64, signum: i32, now: Instant) {
         let kind = self.options.kind;
         if kind != PoolKind::Prefork && !kind.is_green() {
             return error!(target: "celery.worker.control", "{} does not implement kill_job", pool_class(kind));
@@ -147,14 +177,15 @@ impl Supervisor {
         if let Some(ticket) = self.waiting.iter_mut().find(|ticket| ticket.job.number == number) {
             ticket.terminate = Some(signum);
         } else if let Some(child) = self.roster.holder(number) {
-            kill_job(child, kind, number, signum);
+            kill_job(child, kind, number, signum, now);
+            self.wake(now + ANSWER);
         }
     }
 }
 
-/// Signals the child, or has it kill the greenlet, if it runs this job, and remembers the signal if it does not run it yet.
-fn kill_job(child: &mut Child, kind: PoolKind, number: u64, signum: i32) {
-    let pid = child.target();
+/// Has the child signal itself, or kill the greenlet, if it has begun this job, and remembers the signal if it has not yet.
+/// Only the child knows whether the job still runs when the signal comes.
+fn kill_job(child: &mut Child, kind: PoolKind, number: u64, signum: i32, now: Instant) {
     let Some(ticket) = child.ticket(number) else {
         return;
     };
@@ -162,23 +193,23 @@ fn kill_job(child: &mut Child, kind: PoolKind, number: u64, signum: i32) {
     if ticket.begun.is_none() {
         return;
     }
-    ticket.terminated = true;
+    ticket.asked = Some(now);
     if kind.is_green() {
+        ticket.terminated = true;
         child.tell(&ToChild::Kill(number));
     } else {
-        child.controlled = true;
-        signal::send(pid, signum);
+        child.tell(&ToChild::Signal { number, signum, group: false });
     }
 }
 
 /// Signals the child if it runs a job by now that was to be killed as soon as it began.
-fn kill_what_has_begun(child: &mut Child, kind: PoolKind) {
+fn kill_what_has_begun(child: &mut Child, kind: PoolKind, now: Instant) {
     let doomed = child.given.iter().find_map(|ticket| {
-        let signum = ticket.terminate.filter(|_| ticket.begun.is_some() && !ticket.terminated)?;
+        let signum = ticket.terminate.filter(|_| ticket.begun.is_some() && ticket.asked.is_none())?;
         Some((ticket.job.number, signum))
     });
     if let Some((number, signum)) = doomed {
-        kill_job(child, kind, number, signum);
+        kill_job(child, kind, number, signum, now);
     }
 }
 

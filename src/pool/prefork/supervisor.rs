@@ -142,7 +142,7 @@ impl Supervisor {
             Event::Closed(serial) => self.child_closed(serial, now),
             Event::StoreDone { serial, number, error } => self.store_done(serial, number, error),
             Event::Withdraw(number) => drop(self.withdrawals.insert(number)),
-            Event::Terminate { number, signum } => self.terminate(number, signum),
+            Event::Terminate { number, signum } => self.terminate(number, signum, now),
             Event::Resize(by) => self.resize(by, now),
             Event::Stop { grace, done } => self.stop(grace, Some(done), now),
             Event::Abandoned => self.stop(Some(Duration::ZERO), None, now),

@@ -10,6 +10,9 @@ use crate::ipc::Job;
 use crate::pool::job::Progress;
 use crate::pool::{Accepted, Finished, Run, TimeLimits};
 
+/// How long a child may take to signal itself: its reader is a thread that does little else.
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
+
 /// A job on its way; held by the supervisor, either waiting or in the hands of one child.
 #[derive(Debug)]
 pub(super) struct Ticket {
@@ -29,6 +32,10 @@ pub(super) struct Ticket {
     pub(super) terminate: Option<i32>,
     /// The signal was sent.
     pub(super) terminated: bool,
+    /// Its hard limit has passed.
+    pub(super) overdue: bool,
+    /// When its child was asked to signal itself.
+    pub(super) asked: Option<Instant>,
     /// The soft limit has been announced.
     pub(super) warned: bool,
     accepted: Option<oneshot::Sender<Accepted>>,
@@ -52,6 +59,8 @@ impl Ticket {
             withdrawn: false,
             terminate: None,
             terminated: false,
+            overdue: false,
+            asked: None,
             warned: false,
             accepted: Some(accepted),
             progress,
@@ -78,15 +87,30 @@ impl Ticket {
         let _ = self.progress.send(progress);
     }
 
+    /// The signal that it is to be ended with is on its way.
+    pub(super) fn signalled(&mut self) {
+        self.terminated = true;
+        if let Some(signum) = self.terminate {
+            self.report(Progress::Signalled(signum));
+        }
+    }
+
     /// It has ended. That nobody listens is no error.
     pub(super) fn finish(self, finished: Finished) {
         let _ = self.finished.send(finished);
     }
 
-    /// When its next time limit is over.
+    /// When its next time limit is over, or its child has had enough time to signal itself.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let begun = self.begun?;
         let soft = self.limits.soft.filter(|_| !self.warned);
-        [soft, self.limits.hard].into_iter().flatten().filter_map(|limit| begun.checked_add(limit)).min()
+        let hard = self.limits.hard.filter(|_| !self.overdue);
+        let limits = [soft, hard].into_iter().flatten().filter_map(|limit| begun.checked_add(limit));
+        limits.chain(self.overslept()).min()
+    }
+
+    /// When a child that was asked to signal itself, and has not told that it does, must be stuck.
+    pub(super) fn overslept(&self) -> Option<Instant> {
+        self.asked.filter(|_| self.overdue || !self.terminated).map(|asked| asked + ANSWER)
     }
 }

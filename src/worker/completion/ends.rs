@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::{
     ipc::Ended,
     protocol::{ExceptionInfo, Message, TaskHeaders, TaskState},
-    serialization::Value,
+    serialization::{Map, Value},
     worker::completion::{
         Completion, RequestInfo,
         chord::Part,
@@ -13,6 +13,9 @@ use crate::{
         subject::Subject,
     },
 };
+
+/// Celery's `E_NO_BACKEND`.
+const NO_BACKEND: &str = "No result backend is configured.\nPlease see the documentation for more information.";
 
 /// Where Celery's tracer logs.
 const TRACE: &str = "celery.app.trace";
@@ -41,6 +44,9 @@ impl Completion {
     /// When the backend cannot be asked or told; the text is for the log.
     pub async fn mark_as_revoked(&self, id: &str) -> Result<(), String> {
         let backend = &self.inner.backend;
+        if backend.is_disabled() {
+            return Err(NO_BACKEND.to_owned());
+        }
         if let Some(document) = backend.fetch(id).await.map_err(|failure| failure.to_string())? {
             let state = backend.format().status_of(&document).map_err(|failure| failure.to_string())?;
             if !matches!(state.as_str(), "PENDING" | "RECEIVED" | "RETRY" | "REJECTED") {
@@ -52,16 +58,12 @@ impl Completion {
         stored.map_err(|failure| failure.to_string())
     }
 
-    /// The child died under the task. With `retry_on_worker_lost` it is sent again; a result that was already stored
-    /// stands (X69). `text` is the message of `WorkerLostError`.
+    /// The child died under the task (X69). With `retry_on_worker_lost` it is sent again. `text` is the message of
+    /// `WorkerLostError`.
     pub async fn worker_lost(&self, info: &RequestInfo<'_>, text: &str) -> Ended {
         let exception = billiard("WorkerLostError", vec![text.into()]);
         if info.options.retry_on_worker_lost {
             return self.retried(info, self.embed(info), Some(exception), None, None).await;
-        }
-        if self.has_succeeded(&info.headers.id).await {
-            tracing::warn!(target: "celery.worker.request", "Task {} succeeded, but its worker was lost afterwards", info.label());
-            return Ended::Success { repr: "None".to_owned() };
         }
         self.fail(info, &exception).await;
         failure(&exception, false)
@@ -98,6 +100,7 @@ impl Completion {
             children: Some(Vec::new()),
             reply_to: message.properties.reply_to.as_deref(),
             correlation_id: message.properties.correlation_id.as_deref(),
+            extended: if self.inner.settings.extended { Subject::unknown() } else { Map::new() },
             ..Subject::of_id(&headers.id)
         };
         if let Err(error) = self.store(subject, TaskState::Failure, exception.to_value(), None).await {
@@ -118,12 +121,6 @@ impl Completion {
             stores_failure: !requeue,
         }
     }
-
-    async fn has_succeeded(&self, id: &str) -> bool {
-        let document = self.inner.backend.fetch(id).await.ok().flatten();
-        let state = document.and_then(|document| self.inner.backend.format().status_of(&document).ok());
-        state == Some(TaskState::Success)
-    }
 }
 
 /// The line that Celery's tracer writes at the end of a task.
@@ -136,11 +133,14 @@ pub(super) fn log(info: &RequestInfo<'_>, ended: &Ended, runtime: Duration) {
         Ended::Failure { exception, traceback, .. } => {
             tracing::error!(target: TRACE, "Task {} raised unexpected: {exception}\n{traceback}", task());
         }
-        // Retries are logged where their time is known, what cannot be decoded where it is refused.
-        Ended::Retry { .. } | Ended::Undecodable { .. } => {}
+        // Logged where the time of the retry is known, where the duplicate is found, where the message is refused.
+        Ended::Retry { .. }
+        | Ended::AlreadySucceeded { .. }
+        | Ended::Undecodable { .. }
+        | Ended::Exits { .. }
+        | Ended::OutOfMemory { .. } => {}
         Ended::Ignored => tracing::info!(target: TRACE, "Task {} ignored", task()),
         Ended::Rejected { exception, .. } => tracing::warn!(target: TRACE, "Task {} {exception}", task()),
-        Ended::OutOfMemory => tracing::error!(target: TRACE, "Task {} INTERNAL ERROR: MemoryError()", task()),
         Ended::Internal { exception, traceback } => {
             tracing::error!(target: TRACE, "Task {} INTERNAL ERROR: {exception}\n{traceback}", task());
         }

@@ -8,6 +8,7 @@ mod by_steward;
 mod chain;
 mod chord;
 mod document;
+mod duplicate;
 mod ends;
 mod errback;
 mod exception;

@@ -60,6 +60,14 @@ impl<'a> Subject<'a> {
         Self { id, ..Self::default() }
     }
 
+    /// What `result_extended` adds where there is a request that nobody has read.
+    pub fn unknown() -> Map {
+        ["name", "args", "kwargs", "worker", "retries", "queue"]
+            .map(|name| (name.to_owned(), Value::Null))
+            .into_iter()
+            .collect()
+    }
+
     /// The same with what `result_extended` adds for a request.
     pub fn extended(mut self, info: &RequestInfo<'_>, args: Vec<Value>, kwargs: Map) -> Self {
         let headers = info.headers;

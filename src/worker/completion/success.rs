@@ -46,7 +46,7 @@ impl Completion {
     }
 
     /// Callbacks, then the next link of the chain.
-    async fn send_links(
+    pub(super) async fn send_links(
         &self,
         info: &RequestInfo<'_>,
         embed: &Embed,

@@ -12,12 +12,24 @@ use crate::{
     },
 };
 
-/// Tells the event listeners and settles the message. Where memory ran out, the message is left to the broker.
+/// Tells the event listeners and settles the message.
 pub(super) fn conclude(request: &mut Request, services: &Services, ended: Ended, runtime: f64) {
-    match kind(&ended) {
-        Some(end) => conclude_as(end, request, services, ended, runtime),
-        None => error!(target: "celery.worker.request", "Process got: MemoryError in {request}"),
-    }
+    let end = match &ended {
+        Ended::Success { .. } | Ended::AlreadySucceeded { .. } | Ended::Retry { .. } | Ended::Ignored => EndKind::Done,
+        Ended::Failure { is_timeout: true, .. } => EndKind::TimedOut,
+        Ended::Failure { .. } | Ended::Internal { .. } => EndKind::Failed,
+        Ended::Rejected { requeue, .. } => EndKind::Rejected { requeue: *requeue },
+        Ended::Undecodable { disallowed: true, .. } => EndKind::Rejected { requeue: false },
+        Ended::Undecodable { .. } => EndKind::Done,
+        Ended::OutOfMemory { exception, .. } => {
+            error!(target: "celery.worker.request", critical = true, "Process got: {exception} in {request}");
+            // Celery's worker ends of it, and the message that it still holds comes back to the next one. A task that
+            // runs out of memory once more is a failure like any other: it must not come back for ever.
+            if request.redelivered { EndKind::Failed } else { EndKind::Rejected { requeue: true } }
+        }
+        Ended::Exits { .. } => EndKind::Lost,
+    };
+    conclude_as(end, request, services, ended, runtime);
 }
 
 /// The same for an end whose kind its report does not tell.
@@ -35,18 +47,6 @@ pub(super) fn requeue(request: &mut Request, services: &Services) {
     request.settle(Disposition::Requeue);
 }
 
-fn kind(ended: &Ended) -> Option<EndKind> {
-    match ended {
-        Ended::Success { .. } | Ended::Retry { .. } | Ended::Ignored => Some(EndKind::Done),
-        Ended::Failure { is_timeout: true, .. } => Some(EndKind::TimedOut),
-        Ended::Failure { .. } | Ended::Internal { .. } => Some(EndKind::Failed),
-        Ended::Rejected { requeue, .. } => Some(EndKind::Rejected { requeue: *requeue }),
-        Ended::Undecodable { disallowed: true, .. } => Some(EndKind::Rejected { requeue: false }),
-        Ended::Undecodable { .. } => Some(EndKind::Done),
-        Ended::OutOfMemory => None,
-    }
-}
-
 /// The events, in the order of Celery's `Request.on_failure` and `on_success`: a message that is refused is told of before
 /// the failure, unless it is refused by the task itself.
 fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate: Disposition) {
@@ -60,9 +60,10 @@ fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate
         _ => {}
     };
     match ended {
-        Ended::Success { repr } if sends => events.succeeded(headers, &repr, Some(runtime)),
+        Ended::Success { repr } if sends => events.succeeded(headers, Some(&repr), Some(runtime)),
+        Ended::AlreadySucceeded { repr } if sends => events.succeeded(headers, repr.as_deref(), None),
         Ended::Retry { exception, traceback } if sends => events.retried(headers, &exception, Some(&traceback)),
-        Ended::Failure { exception, traceback, .. } => {
+        Ended::Failure { exception, traceback, .. } | Ended::OutOfMemory { exception, traceback } => {
             rejected();
             if sends && !(is_held && fate == Disposition::Requeue) {
                 events.failed(headers, &exception, Some(&traceback));
@@ -82,7 +83,11 @@ fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate
             rejected();
         }
         Ended::Undecodable { exception, disallowed } => refuse_in_child(request, services, &exception, disallowed),
-        Ended::Success { .. } | Ended::Retry { .. } | Ended::Ignored | Ended::OutOfMemory => {}
+        Ended::Success { .. }
+        | Ended::AlreadySucceeded { .. }
+        | Ended::Retry { .. }
+        | Ended::Ignored
+        | Ended::Exits { .. } => {}
     }
 }
 

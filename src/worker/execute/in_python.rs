@@ -59,7 +59,7 @@ pub(super) async fn revoked(
     services: &Services,
     reason: &str,
     signum: Value,
-    expired: bool,
+    expired: Option<bool>,
 ) -> bool {
     let is_pythons = matches!(request.definition.runner, Runner::Python)
         && (request.definition.options.own_backend

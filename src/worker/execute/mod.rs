@@ -31,12 +31,12 @@ use crate::{
 };
 
 /// What the dispatcher may tell an execution.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Signal {
     /// Do not begin; give the message back. Means nothing once it has begun.
     Withdraw,
-    /// It was revoked: do not begin; discard it. Means nothing once it has begun.
-    Revoke,
+    /// It was revoked, for this reason: do not begin; discard it. Means nothing once it has begun.
+    Revoke(DiscardReason),
     /// End it with this signal, as soon as it has begun.
     Terminate(i32),
     /// End it because the worker stops, or because its message is the broker's again.
@@ -101,15 +101,15 @@ pub async fn discard(request: Request, reason: DiscardReason, services: Arc<Serv
 }
 
 /// Ended by remote control: revoked, and as settled as if it had ended by itself.
-async fn terminated(mut request: Request, services: &Services, signum: i32) {
-    if !in_python::revoked(&mut request, services, "terminated", signum.into(), false).await {
-        if sends_events(&request, services) {
-            services.events.revoked(&request.headers, true, signum.into(), false);
+async fn terminated(request: &mut Request, services: &Services, signum: i32) {
+    if !in_python::revoked(request, services, "terminated", signum.into(), Some(false)).await {
+        if sends_events(request, services) {
+            services.events.revoked(&request.headers, true, signum.into(), Some(false));
         }
-        services.completion.revoked(&info(&request, services), "terminated").await;
+        services.completion.revoked(&info(request, services), "terminated").await;
         let fate = disposition(EndKind::Done, &request.definition.options);
         request.settle(fate);
-        services.signals.revoked(&request, true, signum.into(), false);
+        services.signals.revoked(request, true, signum.into(), Some(false));
     }
 }
 
@@ -126,16 +126,18 @@ async fn drop_revoked(mut request: Request, reason: DiscardReason, services: &Se
         // No receiver means that the dispatcher has ended.
         let _ = services.reports.send(Report::Expired(request.headers.id.to_string()));
     }
-    let is_expired = reason == DiscardReason::Expired;
-    if in_python::revoked(&mut request, services, reason.word(), Value::Null, is_expired).await {
+    // Celery does not say so of what might have expired.
+    let might_have = if request.expires.is_some() { None } else { Some(false) };
+    let expired = if reason == DiscardReason::Expired { Some(true) } else { might_have };
+    if in_python::revoked(&mut request, services, reason.word(), Value::Null, expired).await {
         return;
     }
     if sends_events(&request, services) {
-        services.events.revoked(&request.headers, false, Value::Null, is_expired);
+        services.events.revoked(&request.headers, false, Value::Null, expired);
     }
     services.completion.revoked(&info(&request, services), reason.word()).await;
     request.acknowledge();
-    services.signals.revoked(&request, false, Value::Null, is_expired);
+    services.signals.revoked(&request, false, Value::Null, expired);
 }
 
 /// Notes that a request has begun: from here on it may have had effects.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
 use crate::{
+    ipc::Ended,
     pool::{Accepted, TimeLimits},
     protocol::Embed,
     serialization::Value,
@@ -44,20 +45,30 @@ pub(super) async fn execute(
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let accepted = Accepted { pid: services.pid.cast_signed(), at: now.as_secs_f64() };
     begin(&mut request, services, accepted);
+    let started = Instant::now();
+    if let Some(ended) = duplicate(&request, services).await {
+        return conclude(&mut request, services, ended, 0.0);
+    }
     if request.definition.options.track_started {
         Box::pin(services.completion.started(&info(&request, services), services.pid)).await;
     }
-    let started = Instant::now();
     let (outcome, embed, children) = run(&mut request, handler, services, &mut signals).await;
     // The next one may begin while this one's result is on its way.
     drop(seat);
     let outcome = match outcome {
         Ok(outcome) => outcome,
-        Err(Stopped::Terminated(signum)) => return Box::pin(terminated(request, services, signum)).await,
+        Err(Stopped::Terminated(signum)) => return Box::pin(terminated(&mut request, services, signum)).await,
         Err(Stopped::Cancelled) => return Box::pin(cancel(request, services, true)).await,
     };
     let ended = services.completion.finish(&info(&request, services), embed, outcome, children, started).await;
     conclude(&mut request, services, ended, started.elapsed().as_secs_f64());
+}
+
+/// The end of a request that need not be run, since a run before has stored its success.
+async fn duplicate(request: &Request, services: &Services) -> Option<Ended> {
+    let asks = request.redelivered && services.options.deduplicate && request.definition.options.acks_late;
+    let embed = &request.body.as_ref().filter(|_| asks)?.embed;
+    Box::pin(services.completion.duplicate(&info(request, services), embed)).await
 }
 
 /// Why a handler was ended that had not ended by itself.
@@ -71,9 +82,9 @@ enum Stopped {
 /// What becomes of a request that was told something before it had a seat.
 async fn not_begun(mut request: Request, services: &Services, signal: Signal) {
     match signal {
-        Signal::Terminate(signum) => terminated(request, services, signum).await,
+        Signal::Terminate(signum) => terminated(&mut request, services, signum).await,
         Signal::Withdraw | Signal::Cancel => request.leave(),
-        Signal::Revoke => drop_revoked(request, DiscardReason::Revoked, services).await,
+        Signal::Revoke(reason) => drop_revoked(request, reason, services).await,
     }
 }
 
@@ -134,7 +145,7 @@ async fn limited(
                 cancelled.cancel();
             }
             Some(signal) = signals.recv() => match signal {
-                Signal::Withdraw | Signal::Revoke => {}
+                Signal::Withdraw | Signal::Revoke(_) => {}
                 Signal::Terminate(signum) => break Err(Stopped::Terminated(signum)),
                 Signal::Cancel => break Err(Stopped::Cancelled),
             },

@@ -40,8 +40,8 @@ pub(super) async fn follow(
             // Whether it has begun after all is the pool's to say: it is accepted, or it ends as withdrawn.
             Some(signal) = signals.recv() => match signal {
                 Signal::Withdraw => pool.withdraw(request.number),
-                Signal::Revoke => {
-                    discarded = Some(DiscardReason::Revoked);
+                Signal::Revoke(reason) => {
+                    discarded = Some(reason);
                     pool.withdraw(request.number);
                 }
                 // The pool stops as well.
@@ -60,67 +60,87 @@ pub(super) async fn follow(
             pool.terminate(request.number, nix::sys::signal::Signal::SIGTERM as i32);
         }
     }
-    let finished = watch(&mut run, &request, services, &**pool, &mut signals, &mut cancelled).await;
+    let mut watched = Watched { request, services, cancelled, revoked: false };
+    let finished = watched.watch(&mut run, &**pool, &mut signals).await;
     if let (Some(reason), Some(Finished::Withdrawn)) = (discarded, &finished) {
-        return Box::pin(drop_revoked(request, reason, services)).await;
+        return Box::pin(drop_revoked(watched.request, reason, services)).await;
     }
-    let end = Ending { request, services, cancelled, began: accepted.is_some() };
-    end.settle(finished).await;
+    watched.settle(finished, accepted.is_some()).await;
 }
 
-/// Follows a run until it has ended; none when the pool is gone.
-async fn watch(
-    run: &mut Run,
-    request: &Request,
-    services: &Services,
-    pool: &dyn Pool,
-    signals: &mut mpsc::Receiver<Signal>,
-    cancelled: &mut bool,
-) -> Option<Finished> {
-    loop {
-        tokio::select! {
-            biased;
-            Some(progress) = run.progress.recv() => match progress {
-                Progress::SoftTimeLimit(limit) => {
-                    warn!(target: "celery.worker.request", "Soft time limit ({}s) exceeded for {request}", python_seconds(limit));
-                }
-                Progress::Store(stored, done) => {
-                    // The child may have died meanwhile.
-                    let _ = done.send(Box::pin(store(services, stored)).await);
-                }
-            },
-            finished = &mut run.finished => return finished.ok(),
-            Some(signal) = signals.recv() => match signal {
-                Signal::Withdraw | Signal::Revoke => {}
-                Signal::Terminate(signum) => pool.terminate(request.number, signum),
-                Signal::Cancel => {
-                    *cancelled = true;
-                    pool.terminate(request.number, nix::sys::signal::Signal::SIGTERM as i32);
-                }
-            },
-        }
-    }
-}
-
-/// The end of one request.
-struct Ending<'a> {
+/// One request that has begun, to its end.
+struct Watched<'a> {
     request: Request,
     services: &'a Services,
+    /// The worker has it ended.
     cancelled: bool,
-    began: bool,
+    /// Remote control has it ended: it is revoked, whatever its child makes of that.
+    revoked: bool,
 }
 
-impl Ending<'_> {
-    async fn settle(mut self, finished: Option<Finished>) {
+impl Watched<'_> {
+    /// Follows a run until it has ended; none when the pool is gone.
+    async fn watch(
+        &mut self,
+        run: &mut Run,
+        pool: &dyn Pool,
+        signals: &mut mpsc::Receiver<Signal>,
+    ) -> Option<Finished> {
+        let number = self.request.number;
+        loop {
+            tokio::select! {
+                biased;
+                Some(progress) = run.progress.recv() => self.hear(progress).await,
+                finished = &mut run.finished => return finished.ok(),
+                Some(signal) = signals.recv() => match signal {
+                    Signal::Withdraw | Signal::Revoke(_) => {}
+                    Signal::Terminate(signum) => pool.terminate(number, signum),
+                    Signal::Cancel => {
+                        self.cancelled = true;
+                        pool.terminate(number, nix::sys::signal::Signal::SIGTERM as i32);
+                    }
+                },
+            }
+        }
+    }
+
+    async fn hear(&mut self, progress: Progress) {
+        match progress {
+            Progress::SoftTimeLimit(limit) => {
+                let seconds = python_seconds(limit);
+                warn!(target: "celery.worker.request", "Soft time limit ({seconds}s) exceeded for {}", self.request);
+            }
+            Progress::Signalled(signum) if !self.cancelled && !self.revoked => {
+                self.revoked = true;
+                Box::pin(terminated(&mut self.request, self.services, signum)).await;
+            }
+            Progress::Signalled(_) => {}
+            Progress::Store(stored, done) => {
+                // The child may have died meanwhile.
+                let _ = done.send(Box::pin(store(self.services, stored)).await);
+            }
+        }
+    }
+
+    async fn settle(mut self, finished: Option<Finished>, began: bool) {
         match finished {
             None | Some(Finished::Withdrawn) => self.request.leave(),
+            Some(Finished::Reported(ChildReport { ended: Ended::Exits { exit }, .. })) => {
+                Box::pin(self.lost(&format!("Worker exited prematurely: {exit}."))).await;
+            }
             Some(Finished::Reported(report)) => self.reported(report).await,
             Some(Finished::WorkerLost { .. } | Finished::Terminated { .. }) if self.cancelled => {
-                Box::pin(cancel(self.request, self.services, self.began)).await;
+                Box::pin(cancel(self.request, self.services, began)).await;
             }
-            Some(Finished::WorkerLost { exit }) => Box::pin(self.lost(&exit)).await,
+            Some(Finished::WorkerLost { .. } | Finished::Terminated { .. }) if self.revoked => {}
+            Some(Finished::WorkerLost { exit }) => {
+                let text = format!("Worker exited prematurely: {exit} Job: {}.", self.request.number);
+                Box::pin(self.lost(&text)).await;
+            }
             Some(Finished::TimeLimit(limit)) => Box::pin(self.timed_out(limit)).await,
-            Some(Finished::Terminated { signum }) => Box::pin(terminated(self.request, self.services, signum)).await,
+            Some(Finished::Terminated { signum }) => {
+                Box::pin(terminated(&mut self.request, self.services, signum)).await;
+            }
         }
     }
 
@@ -140,19 +160,24 @@ impl Ending<'_> {
         conclude(&mut self.request, self.services, report.ended, report.runtime);
     }
 
-    async fn lost(&mut self, exit: &str) {
-        let text = format!("Worker exited prematurely: {exit} Job: {}.", self.request.number);
-        if in_python::lost(&mut self.request, self.services, &text).await {
+    /// `text` is the message of the `WorkerLostError`.
+    async fn lost(&mut self, text: &str) {
+        if in_python::lost(&mut self.request, self.services, text).await {
             return;
         }
         let options = &self.request.definition.options;
-        let shown = format!("WorkerLostError({})", repr(&Value::from(text.as_str())));
+        let shown = format!("WorkerLostError({})", repr(&Value::from(text)));
         let retries = options.retry_on_worker_lost;
+        if let Some(ended) =
+            self.services.completion.succeeded_before(&info(&self.request, self.services), &shown).await
+        {
+            return conclude(&mut self.request, self.services, ended, 0.0);
+        }
         if options.acks_late && options.reject_on_worker_lost && !retries {
             requeue(&mut self.request, self.services);
             return error!(target: "celery.worker.request", "Task handler raised error: {shown}");
         }
-        let ended = self.services.completion.worker_lost(&info(&self.request, self.services), &text).await;
+        let ended = self.services.completion.worker_lost(&info(&self.request, self.services), text).await;
         // A task that had stored its success, or that is tried again, is not a failure.
         match ended {
             Ended::Failure { .. } => {

@@ -6,11 +6,13 @@ use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio, exit};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use nix::sys::signal::{Signal, raise};
+use nix::sys::signal::{Signal, kill, raise};
+use nix::unistd::Pid;
 
 use crate::ipc::socket::{Channel, from_stdin};
 use crate::ipc::{Ended, FromChild, FromZygote, Job, Manifest, Report, Stored, ToChild, ToZygote};
@@ -87,6 +89,7 @@ fn fork(index: u32, socket: OwnedFd, reports: &Arc<Mutex<Channel>>) {
 struct Inbox {
     jobs: Mutex<(VecDeque<Job>, bool)>,
     changed: Condvar,
+    running: AtomicU64,
 }
 
 fn child() {
@@ -116,6 +119,12 @@ fn read(mut channel: Channel, inbox: &Inbox, out: &Mutex<Channel>, answer: &Send
             ToChild::Stop => jobs.1 = true,
             ToChild::Kill(_) | ToChild::Seats(_) | ToChild::Close => {}
             ToChild::StoreDone(_, error) => answer.send(error).unwrap(),
+            ToChild::Signal { number, signum, .. } => {
+                if inbox.running.load(Ordering::Acquire) == number {
+                    send(out, &FromChild::Signalled(number));
+                    kill(Pid::this(), Signal::try_from(signum).unwrap()).unwrap();
+                }
+            }
             ToChild::SoftTimeLimit(_) => raise(Signal::SIGUSR1).unwrap(),
             ToChild::Recall(numbers) => {
                 let (back, kept) = jobs.0.drain(..).partition(|job: &Job| numbers.contains(&job.number));
@@ -136,15 +145,16 @@ fn work(inbox: &Inbox, out: &Mutex<Channel>, answers: &Receiver<String>) {
             exit(0);
         };
         let behind = jobs.0.len();
+        inbox.running.store(job.number, Ordering::Release);
         // Under the lock, so that a job is either recalled or accepted.
         send(out, &FromChild::Accepted { number: job.number, at: 1.0 });
         drop(jobs);
-        run(&job, behind, out, answers);
+        run(&job, inbox, behind, out, answers);
     }
 }
 
 /// Bodies: ``, `ask` (store something, wait for the answer), `kill N`, `exit N`, `grow` (report much memory).
-fn run(job: &Job, behind: usize, out: &Mutex<Channel>, answers: &Receiver<String>) {
+fn run(job: &Job, inbox: &Inbox, behind: usize, out: &Mutex<Channel>, answers: &Receiver<String>) {
     let body = std::str::from_utf8(&job.body).unwrap();
     let (verb, operand) = body.split_once(' ').unwrap_or((body, "0"));
     let operand: i32 = operand.parse().unwrap();
@@ -160,6 +170,7 @@ fn run(job: &Job, behind: usize, out: &Mutex<Channel>, answers: &Receiver<String
         "exit" => exit(operand),
         _ => {}
     }
+    inbox.running.store(0, Ordering::Release);
     let rss_kib = if verb == "grow" { 1 << 30 } else { 1 };
     let report = Report { ended: Ended::Success { repr }, runtime: 0.000_01, stored: None, rss_kib };
     send(out, &FromChild::Done { number: job.number, report });
