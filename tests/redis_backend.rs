@@ -10,6 +10,7 @@ mod chords;
 mod ways;
 
 use std::{
+    io::{BufRead, BufReader},
     process::{Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -190,13 +191,35 @@ print(json.dumps(out))
 async fn a_waiting_client_is_woken() {
     let server = RedisServer::start();
     let backend = connect(&server, options("json"));
-    let mut client = command(&server, "json", "print(app.AsyncResult('id').get(timeout=50))", &[]);
-    let client = client.stdout(Stdio::piped()).spawn().expect("the interpreter starts");
+    let mut client = command(&server, "json", WAIT, &[]);
+    let mut client = client.stdout(Stdio::piped()).spawn().expect("the interpreter starts");
+    let mut lines = BufReader::new(client.stdout.take().expect("piped")).lines();
     until(|| server.cli(&["PUBSUB", "NUMSUB", "celery-task-meta-id"]).ends_with('1')).await;
-    store(&backend, &meta("id", TaskState::Started, Value::Null)).await.expect("stored");
-    store(&backend, &meta("id", TaskState::Success, "woken")).await.expect("stored");
-    let output = client.wait_with_output().expect("it ends");
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "woken\n");
+    for state in ["STARTED", "PROGRESS", "RECEIVED", "REJECTED", "SUCCESS"] {
+        store(&backend, &meta("id", TaskState::from(state), "woken")).await.expect("stored");
+        // What is announced is what a client reads from then on.
+        assert_eq!(lines.next().unwrap().unwrap(), format!("{state} {state}"));
+    }
+    assert_eq!(lines.next().unwrap().unwrap(), "woken");
+    assert!(client.wait().expect("it ends").success());
+}
+
+/// A client that tells of every state that it hears of, and of the one that it reads then.
+const WAIT: &str = "
+import json
+def heard(meta):
+    stored = json.loads(app.backend.client.get('celery-task-meta-id'))
+    print(meta['status'], stored['status'], flush=True)
+print(app.AsyncResult('id').get(timeout=50, on_message=heard), flush=True)
+";
+
+#[tokio::test]
+async fn values_too_large_for_redis_are_refused() {
+    let server = RedisServer::start();
+    let backend = connect(&server, options("json"));
+    let document = Bytes::from(vec![b' '; (512 << 20) + 1]);
+    let refused = backend.store(request(document, &meta("id", TaskState::Success, 1))).await;
+    assert_eq!(refused.expect_err("refused").to_string(), "result backend refused: value too large for Redis backend");
 }
 
 #[tokio::test]

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import io
 import json
+import pathlib
+import pickle
 import re
 
+import msgpack
 import pytest
+import yaml
 
 UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 #: In texts: what to look for, and what stands for it.
@@ -14,6 +19,7 @@ VOLATILE = [
     (re.compile(r"\bin \d+(\.\d+)?(e-\d+)?s\b"), "in <seconds>s"),
     (re.compile(r"b'[0-9a-f]{32}'"), "<token>"),
     (re.compile(r"0x[0-9a-f]{6,}"), "<address>"),
+    (re.compile(r"line repeated(\W+)\d+ more times"), "line repeated <n> more times"),
     (re.compile(r"\bgen\d+@[\w.-]+"), "<origin>"),
     (re.compile(r"\bpid[:=] ?\d+"), "pid:<pid>"),
     (re.compile(r"\bJob: \d+"), "Job: <number>"),
@@ -111,6 +117,7 @@ class Ledger:
             "log.child": [line for line in lines if line[1] != "MainProcess"],
             "documents": documents(run, names),
             "queues": run.queues(),
+            "refused": names.data(run.refused()),
         })
 
     def __getitem__(self, field: str):
@@ -220,7 +227,7 @@ def documents(run, names: Names) -> dict:
     """Everything in the backend's database, each with whether it expires."""
     database = run.side.backend_db
     if database is None:
-        return {}
+        return files(run, names)
     found = {}
     for key in database.keys():
         kind = database.type(key)
@@ -239,8 +246,33 @@ def documents(run, names: Names) -> dict:
     return names.data(dict(ordered))
 
 
+def files(run, names: Names) -> dict:
+    """The documents that the filesystem backend has written."""
+    backend = run.side.backend or ""
+    if not backend.startswith("file://"):
+        return {}
+    paths = pathlib.Path(backend.removeprefix("file://")).iterdir()
+    found = {path.name: readable(path.read_bytes()) for path in paths}
+    return names.data(dict(sorted(found.items(), key=lambda item: names.text(item[0]))))
+
+
 def readable(value: bytes):
+    """A document in any of kombu's serializers, of which each begins in a way of its own."""
     try:
-        return json.loads(value)
-    except ValueError:
+        if value[:1] == b"\x80":
+            return json.loads(json.dumps(Unpickler(io.BytesIO(value)).load(), default=repr))
+        if value[:1] >= b"\x81":
+            return msgpack.unpackb(value, strict_map_key=False)
+        return yaml.safe_load(value) if b"\nstatus: " in value else json.loads(value)
+    except (ValueError, yaml.YAMLError):
         return repr(value)
+
+
+class Unpickler(pickle.Unpickler):
+    """The project's classes are not here: what is left of their objects is their arguments."""
+
+    def find_class(self, module, name):
+        try:
+            return super().find_class(module, name)
+        except Exception:
+            return lambda *args: [f"{module}.{name}", *map(repr, args)]

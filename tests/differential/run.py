@@ -69,8 +69,10 @@ class Run:
         opened = self.side.directory / gate
         self.app.send_task("gate", args=(str(opened),), task_id=gate, ignore_result=True)
         eventually(lambda: any(event.get("uuid") == gate and event["type"] == "task-started" for event in self.all_events()))
-        yield
-        opened.touch()
+        try:
+            yield
+        finally:
+            opened.touch()
 
     def know(self, result) -> None:
         """Its parents', its children's and its own ids."""
@@ -207,6 +209,18 @@ class Run:
             "unacked": database.hlen("unacked"),
             "unacked_index": database.zcard("unacked_index"),
         }
+
+    def refused(self) -> list[dict]:
+        """Takes what has been refused for good, where the broker keeps it."""
+        if "task_queues" not in self.app.conf.changes:
+            return []
+        found = []
+        with self.app.connection_for_read() as connection:
+            channel = connection.default_channel
+            while message := channel.basic_get(self.side.dead_letters, no_ack=True):
+                death = message.headers["x-death"][0]
+                found.append({"id": message.headers.get("id"), "reason": death["reason"], "count": death["count"]})
+        return found
 
     def ledger(self) -> Ledger:
         return Ledger.of(self)

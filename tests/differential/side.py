@@ -11,6 +11,7 @@ import pathlib
 import sys
 import threading
 import uuid
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -23,6 +24,8 @@ from workers import PATIENCE, Worker, eventually
 
 HERE = pathlib.Path(__file__).resolve().parent
 PROGRAMS = {"celery": lambda: [sys.executable, "-m", "celery"], "ours": lambda: [os.environ["CELERY_RS_BIN"]]}
+#: Ours with handlers in Rust for some of the project's tasks.
+NATIVE = lambda: [os.environ["CELERY_RS_NATIVE_BIN"]]  # noqa: E731
 #: Without gossip and mingle it starts sooner; neither is about tasks.
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
@@ -34,8 +37,10 @@ class Side:
         self.kind, self.broker, self.backend = kind, broker, backend
         # Of the same length: what is cut short is cut at the same place.
         self.queue, self.node = f"queue-{kind:_<6}", f"{kind:_<6}@diff"
+        #: On RabbitMQ, with `conftest.with_dead_letters`.
+        self.dead_letters = f"{self.queue}.dead"
         self.directory = directory / kind
-        self.directory.mkdir(parents=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         self.ledger, self.log = self.directory / "ledger", self.directory / "log"
         self.ledger.touch()
         self.log.touch()
@@ -47,7 +52,16 @@ class Side:
         self.worker: Worker | None = None
         self.stopped = threading.Event()
 
-    def start(self, args: tuple[str, ...] = (), conf: dict | None = None, receivers: bool = True, ready: bool = True) -> None:
+    def start(
+        self,
+        args: tuple[str, ...] = (),
+        conf: dict | Callable[[Side], dict] | None = None,
+        env: dict[str, str] | None = None,
+        native: bool = False,
+        receivers: bool = True,
+        ready: bool = True,
+    ) -> None:
+        conf = conf(self) if callable(conf) else conf
         self.app = Celery("client", broker=self.broker, backend=self.backend, set_as_current=False)
         self.app.conf.update(task_default_queue=self.queue, **(conf or {}))
         # Results that outlive their Redis must not keep pytest waiting at its end.
@@ -55,6 +69,9 @@ class Side:
         self.app.conf.result_backend_transport_options = {"retry_policy": policy}
         self.app.set_current()
         self.receivers = receivers
+        if "task_queues" in (conf or {}):
+            with self.app.connection_for_write() as connection:
+                connection.default_channel.queue_declare(self.dead_letters, durable=True, auto_delete=False)
         self.receiver = threading.Thread(target=self.receive, args=(self.app,), daemon=True)
         self.receiver.start()
         env = {
@@ -68,8 +85,11 @@ class Side:
             "VIRTUAL_ENV": sys.prefix,
             "C_FORCE_ROOT": "1",
             "PYTHONDONTWRITEBYTECODE": "1",
+            **({"DIFF_NATIVE": "1"} if native else {}),
+            **(env or {}),
         }
-        command = [*PROGRAMS[self.kind](), "-A", "project", "worker", "-n", self.node, "-l", "INFO", "-E"]
+        program = NATIVE if native and self.kind == "ours" else PROGRAMS[self.kind]
+        command = [*program(), "-A", "project", "worker", "-n", self.node, "-l", "INFO", "-E"]
         self.worker = Worker([*command, "-c", "1", *QUIET, *args], env, self.log, HERE)
         if ready:
             self.wait_ready()
@@ -154,6 +174,8 @@ class Pair:
 
     def __init__(self, celery: Side, ours: Side) -> None:
         self.celery, self.ours = celery, ours
+        #: Fields that may differ in any scenario, with the reason.
+        self.everywhere: dict[str, str] = {}
 
     def both(self, action) -> tuple:
         """`action(side)` on both sides at the same time, each in its own thread."""
@@ -176,7 +198,7 @@ class Pair:
         theirs, ours = self.both(lambda side: side.survive(scenario))
         for ledger in theirs, ours:
             assert isinstance(ledger, Ledger), str(ledger)
-        theirs.must_equal(ours, differs or {}, may_differ or {})
+        theirs.must_equal(ours, differs or {}, {**self.everywhere, **(may_differ or {})})
         return theirs
 
     def poison(self, scenario) -> Ledger:

@@ -32,7 +32,7 @@ def test_track_started(base):
     """STARTED with the child's pid and the node's name is stored while the task runs."""
     found = base.compare(lambda run: run.send("tracked"))
     stored = next(record for record in found["child"] if record["what"] == "stored")
-    assert stored == {"where": "child", "what": "stored", "status": "STARTED", "own_pid": True, "hostname": "<node>"}
+    assert stored["status"] == "STARTED" and stored["own_pid"] and stored["hostname"] == "<node>"
 
 
 def test_update_state(base):

@@ -37,3 +37,31 @@ def test_call_of_its_own(base):
 def test_class_with_state(base):
     found = base.compare(lambda run: run.send("counter"))
     assert found.result() == "Counter"
+
+
+def test_receivers_that_raise(pair_with):
+    """They are logged, and nothing else suffers from it, least of all the task."""
+    pair = pair_with(receivers=False, env={"DIFF_BAD_RECEIVERS": "1"})
+    calls = [("echo", 1), ("fail", "value"), ("retry", "exc"), ("hooked", "success"), ("ignore",)]
+    found = pair.compare(lambda run: run.many(*calls))
+    assert {"task_prerun", "task_postrun", "task_success", "task_retry", "task_failure"} <= {
+        record["signal"] for record in found["child"] if record["what"] == "good"
+    }
+
+
+def test_internal_error(base):
+    """Where the tracer itself fails there is a signal for it, and where it has no request yet nothing else is told."""
+
+    def scenario(run):
+        run.publish([[1], [2], {}], {"id": run.new_id(), "task": "echo"})
+
+    found = base.compare(scenario)
+    assert found.types() == ["received", "started", "succeeded"] and found.states() == []
+
+
+def test_ways_to_find_tasks(pair_with):
+    """`-I`, `autodiscover_tasks`, and annotations for what was found."""
+    annotations = {"named_on_the_command_line": {"max_retries": 7, "time_limit": 40}, "*": {"rate_limit": "100/s"}}
+    pair = pair_with("-I", "project.named", env={"DIFF_AUTODISCOVER": "1"}, conf={"task_annotations": annotations})
+    found = pair.compare(lambda run: run.many(("found_by_itself",), ("named_on_the_command_line",)))
+    assert found.result(1) == "found" and found.result(2) == [7, "100/s", 40]

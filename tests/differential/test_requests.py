@@ -57,3 +57,11 @@ def test_sending_by_a_task(base):
         run.many(("sends_to", "add", [1, 2], {"priority": 6, "expires": 100}), ("sends_to", "tracked"), ("sends_to", "ignored"))
 
     base.compare(scenario)
+
+
+@pytest.mark.parametrize("pool", ["threads", "solo"])
+def test_the_process_where_there_is_only_one(pair_with, pool):
+    """The current task, the stacks and the request on other pools."""
+    pair = pair_with("-P", pool)
+    for call in ("context",), ("request", 1), ("sends_to", "tracked"):
+        assert pair.compare(lambda run: run.send(*call)).states()[0] == "SUCCESS"

@@ -53,3 +53,34 @@ def test_retry_in_a_chain(base):
 
 def test_retry_in_a_chord(base):
     base.compare(lambda run: run.apply(run.chord([run.sig("retry", "plain"), run.sig("add", 1, 1)], run.sig("total"))))
+
+
+def test_autoretry_with_jitter(base):
+    found = base.compare(lambda run: run.send("autoretry_jitter"))
+    assert found.types().count("retried") == 3
+
+
+def test_autoretry_with_arguments_for_retry(base):
+    found = base.compare(lambda run: run.send("autoretry_kwargs"))
+    assert found.types().count("retried") == 2 and found.states() == ["FAILURE"]
+
+
+def test_retry_without_limit(base):
+    found = base.compare(lambda run: run.send("retry_forever", 6))
+    assert found.result() == 6
+
+
+@pytest.mark.parametrize("options", [
+    {"eta": 0.3}, {"countdown": 0, "expires": 300}, {"countdown": 0.3, "expires": 0.1}, {"countdown": 0, "max_retries": 0},
+    {"countdown": 0, "headers": {"own": "header"}}, {"countdown": 0, "time_limit": 30, "soft_time_limit": 20},
+    {"countdown": 0, "ignore_result": True}, {"countdown": 0, "serializer": "msgpack", "compression": "zlib"},
+    {"countdown": 0, "task_id": "other"},
+], ids=repr)
+def test_options_of_a_retry(base, options):
+    base.compare(lambda run: run.send("retry_options", options))
+
+
+@pytest.mark.parametrize("how", ["message", "exc", "when", "eta", "nothing"])
+def test_retry_by_hand(base, how):
+    found = base.compare(lambda run: run.send("retry_by_hand", how))
+    assert found.types() == ["received", "started", "retried"] and found.states() == ["RETRY"]

@@ -5,6 +5,9 @@ import uuid
 import pytest
 
 
+STORED_TWICE = "the command and the discarded task both store REVOKED, with and without children, in either order"
+
+
 def gated(run, name: str = "wait_for") -> tuple[str, object]:
     """A task that runs until its gate is opened."""
     gate = run.side.directory / str(uuid.uuid4())
@@ -21,8 +24,7 @@ def test_revoke_of_what_waits(base):
         run.app.control.revoke(waiting, destination=[run.side.node], reply=True)
         gate.touch()
 
-    why = "the command and the discarded task both store REVOKED, with and without children, in either order"
-    found = base.compare(scenario, may_differ={"documents": why})
+    found = base.compare(scenario, may_differ={"documents": STORED_TWICE})
     assert "mark" not in found.did() and "revoked" in found.types()
 
 
@@ -115,3 +117,123 @@ def test_revoke_in_a_chain_and_in_a_chord(base):
         gate.touch()
 
     base.compare(scenario)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("options", [{"countdown": 0.6}, {"countdown": 0.6, "expires": 300}, {"expires": 300}], ids=repr)
+def test_stamp_and_time(base, when, options):
+    """A stamp is looked at when the task is to start, and earlier only where its expiry has to be looked at."""
+
+    def scenario(run):
+        stamp = str(uuid.uuid4())
+
+        def revoke():
+            run.app.control.revoke_by_stamped_headers({"mine": [stamp]}, destination=[run.side.node], reply=True)
+
+        if when == "before":
+            revoke()
+        with run.held():
+            run.send("mark", "never", stamped_headers=["mine"], stamps={"mine": stamp}, mine=stamp, **options)
+            run.wait_log("Task mark")
+            if when == "after":
+                revoke()
+
+    found = base.compare(scenario)
+    assert "mark" not in found.did() and found.types()[-1] == "revoked"
+
+
+def test_revoke_of_a_rate_limited_task(base):
+    def scenario(run):
+        with run.held():
+            ids = [run.send("rated", n) for n in range(3)]
+            run.wait_log("Task rated", 3)
+            run.app.control.revoke(ids[2], destination=[run.side.node], reply=True)
+
+    found = base.compare(scenario, may_differ={"documents": STORED_TWICE})
+    assert found.types().count("revoked") == 1
+
+
+def test_revoke_of_a_group(base):
+    """By its result: all parts at once."""
+
+    def scenario(run):
+        with run.held():
+            result = run.group(*[run.sig("mark", str(n)) for n in range(3)]).apply_async()
+            run.know(result)
+            run.wait_log("Task mark", 3)
+            result.revoke(wait=True, timeout=10)
+
+    found = base.compare(scenario, may_differ={"documents": STORED_TWICE, "log.main": "the ids are a set in Celery's log"})
+    assert "mark" not in found.did() and found.types().count("revoked") == 3
+
+
+@pytest.mark.parametrize("state", ["SUCCESS", "FAILURE", "STARTED", "RETRY", "RECEIVED", "OWN", "REVOKED"])
+def test_revoke_of_what_has_a_state(base, state):
+    """The command stores REVOKED for what nobody has begun, as far as the backend knows."""
+
+    def scenario(run):
+        id = run.new_id()
+        run.app.backend.store_result(id, ValueError("no") if state in ("FAILURE", "RETRY", "REVOKED") else {"by": "hand"}, state)
+        run.app.control.revoke(id, destination=[run.side.node], reply=True)
+
+    base.compare(scenario)
+
+
+def test_revoke_between_retries(base):
+    def scenario(run):
+        id = run.send("retry_options", {"countdown": 0.8})
+        run.wait_event("task-retried", id)
+        run.app.control.revoke(id, destination=[run.side.node], reply=True)
+
+    found = base.compare(scenario)
+    assert found.states() == ["REVOKED"]
+
+
+def test_revoke_of_what_has_ended(base):
+    def scenario(run):
+        id = run.send("add", 1, 1)
+        run.wait_event("task-succeeded", id)
+        run.app.control.revoke(id, terminate=True, destination=[run.side.node], reply=True)
+
+    assert base.compare(scenario).states() == ["SUCCESS"]
+
+
+def test_terminate_of_what_waits_for_its_time(base):
+    """It is revoked when it is due."""
+
+    def scenario(run):
+        id = run.send("mark", "never", countdown=0.8)
+        run.wait_log("Task mark")
+        run.app.control.revoke(id, terminate=True, destination=[run.side.node], reply=True)
+
+    found = base.compare(scenario)
+    assert "mark" not in found.did()
+
+
+@pytest.mark.parametrize("signal", ["SIGINT", "SIGUSR1", "SIGQUIT"])
+def test_terminate_by_other_signals(base, signal):
+    """One is ignored, one is a soft time limit, one is fatal."""
+
+    def scenario(run):
+        id, gate = gated(run)
+        run.app.control.revoke(id, terminate=True, signal=signal, destination=[run.side.node], reply=True)
+        run.wait_event("task-revoked", id)
+        gate.touch()
+
+    base.compare(scenario)
+
+
+def test_revokes_grow_old(pair_with):
+    """Once there are more than so many, the old ones are forgotten."""
+    pair = pair_with(env={"CELERY_WORKER_REVOKES_MAX": "2", "CELERY_WORKER_REVOKE_EXPIRES": "1000"})
+
+    def scenario(run):
+        ids = [str(uuid.uuid4()) for _ in range(4)]
+        for id in ids:
+            run.app.control.revoke(id, destination=[run.side.node], reply=True)
+        run.side.backend_db.flushdb()
+        for id in ids:
+            run.send("mark", str(ids.index(id)), task_id=id)
+
+    found = pair.compare(scenario)
+    assert [record["text"] for record in found["child"] if record["what"] == "mark"] == ["0", "1"]

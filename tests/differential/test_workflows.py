@@ -169,3 +169,90 @@ def test_stamps(base):
         run.apply(signature)
 
     base.compare(scenario)
+
+
+@pytest.mark.parametrize("kind", ["chain", "group", "chord"])
+def test_replace_by_a_workflow_in_a_chord(base, kind):
+    base.compare(lambda run: run.apply(run.chord([run.sig("replace", kind), run.sig("add", 1, 1)], run.sig("echo"))))
+
+
+def test_replace_again_and_again(base):
+    found = base.compare(lambda run: run.apply(run.chain(run.sig("nested_replace", 3), run.sig("echo"))))
+    assert [[3], {}] in found.results()
+
+
+def test_replace_by_what_fails(base):
+    found = base.compare(lambda run: run.apply(run.chain(run.sig("replace_with_error"), run.sig("add", 1))))
+    assert "errback_old" in found.did()
+
+
+def test_add_to_no_chord(base):
+    base.compare(lambda run: run.send("adds_to_nothing"))
+
+
+def test_join_where_it_is_allowed(base):
+    def scenario(run):
+        id = run.send("add", 1, 2)
+        run.wait_event("task-succeeded", id)
+        run.send("joins", id)
+
+    assert base.compare(scenario).result(2) == 3
+
+
+def test_workflows_three_deep(base):
+    def scenario(run):
+        inner = run.chord([run.sig("add", 1, 1), run.chain(run.sig("add", 2, 2), run.sig("add", 1))], run.sig("total"))
+        middle = run.group(inner, run.chain(run.sig("add", 5, 5), run.sig("add", 1)))
+        run.apply(run.chain(run.sig("mark", "first"), run.chord([middle, run.sig("echo", "x").set(immutable=True)], run.sig("echo"))))
+
+    base.compare(scenario)
+
+
+def test_failure_three_deep(base):
+    def scenario(run):
+        inner = run.chord([run.sig("add", 1, 1), run.chain(run.sig("fail"), run.sig("add", 1))], run.sig("total"))
+        run.apply(run.chain(run.sig("add", 1, 1), run.group(inner, run.sig("add", 1)), run.sig("echo")).on_error(run.sig("errback_old")))
+
+    base.compare(scenario)
+
+
+def test_immutable_signatures(base):
+    def scenario(run):
+        run.apply(run.chain(run.sig("add", 1, 1), run.sig("echo", "own", immutable=True), run.sig("add", 5, 5, immutable=True)))
+        run.apply(run.chord([run.sig("add", 1, 1)] * 2, run.sig("mark", "body", immutable=True)))
+        run.apply(run.sig("add", 1, 2), link=run.sig("mark", "linked", immutable=True))
+
+    base.compare(scenario)
+
+
+def test_all_builtin_tasks(base):
+    """Those that Celery calls itself, and those that nobody may call."""
+    add = {"task": "add", "args": [], "kwargs": {}, "options": {}, "subtask_type": None, "immutable": False}
+    calls = [("celery.accumulate", 1, 2), ("celery.chain", 1), ("celery.map", add, [1, 2]), ("celery.starmap", add, [[1, 2]])]
+    found = base.compare(lambda run: run.many(*calls, ("celery.backend_cleanup",)))
+    assert found.states().count("SUCCESS") == 4
+    found = base.compare(lambda run: run.send("celery.chunks", add, [[1, 2]], 1))
+    assert [3] in found.results()
+
+    def scenario(run):
+        with run.held():
+            parts = [{**add, "args": [n, n], "options": {"task_id": run.new_id()}} for n in (1, 2)]
+            run.send("celery.chord", parts, {**add, "task": "total", "options": {"task_id": run.new_id()}})
+
+    assert 6 in base.compare(scenario).results()
+
+
+@pytest.mark.parametrize("store", ["file", "rpc"])
+def test_chords_where_the_backend_cannot_count(pair_with, store):
+    """`celery.chord_unlock` looks again and again whether all parts are ready; `rpc://` has no chords at all."""
+    pair = pair_with(store=store)
+
+    def scenario(run):
+        try:
+            result = run.apply(run.chord([run.sig("add", n, n).set(task_id=run.new_id()) for n in range(3)], run.sig("total")))
+        except NotImplementedError:
+            return run.send("mark", "refused")
+        run.wait_event("task-succeeded", result.id)
+
+    found = pair.compare(scenario)
+    assert "mark" in found.did() if store == "rpc" else found.types().count("succeeded") >= 5

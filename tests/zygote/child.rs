@@ -78,8 +78,12 @@ fn what_has_not_begun_is_given_back_while_a_task_runs() {
 fn a_task_that_exits_takes_its_child_along() {
     let mut parent = proj();
     let mut child = parent.child();
+    let is_loss =
+        !parent.manifest.celery_version.starts_with("5.5") && !parent.manifest.celery_version.starts_with("5.6");
     let number = child.run("proj.leave", "[3]");
     child.accepted(number);
+    let ended = child.done(number).ended;
+    assert_eq!(ended == Ended::Exits { exit: "exitcode 3".into() }, is_loss, "{ended:?}");
     assert_eq!(parent.reaped(&child), 3 << 8);
     assert!(matches!(child.channel.receive::<FromChild>(), Err(IpcError::Closed)));
     assert!(parent.journal().contains(&"worker_process_shutdown 3".to_owned()));
@@ -94,6 +98,40 @@ fn termination_unwinds_the_task() {
     parent.noted("waiting");
     signal(&child, Signal::SIGTERM);
     assert_eq!(parent.reaped(&child), 15 << 8);
+}
+
+#[test]
+fn a_signal_is_for_its_job_only() {
+    let mut parent = proj();
+    let mut child = parent.child();
+    let signum = Signal::SIGTERM as i32;
+    let first = child.run("proj.add", "[1, 1]");
+    child.accepted(first);
+    child.done(first);
+    child.tell(&ToChild::Signal { number: first, signum, group: false });
+    assert_eq!(child.perform("proj.add", "[1, 2]").ended, Ended::Success { repr: "3".into() });
+    let number = child.run("proj.wait", r#"["/nonexistent"]"#);
+    child.accepted(number);
+    parent.noted("waiting");
+    child.tell(&ToChild::Signal { number, signum, group: true });
+    assert!(matches!(child.receive(), FromChild::Signalled(signalled) if signalled == number));
+    assert_eq!(parent.reaped(&child), 15 << 8);
+}
+
+#[test]
+fn an_answer_that_nobody_waits_for_any_more_is_not_the_next_one() {
+    let mut parent = proj();
+    let mut child = parent.child();
+    let number = child.run("proj.hooked", "[]");
+    child.accepted(number);
+    assert!(matches!(child.receive(), FromChild::Store { stored, .. } if stored.state == "SUCCESS"));
+    child.tell(&ToChild::SoftTimeLimit(number));
+    assert!(matches!(child.receive(), FromChild::Store { stored, .. } if stored.state == "FAILURE"));
+    child.tell(&ToChild::StoreDone(number, "too late".into()));
+    child.tell(&ToChild::StoreDone(number, String::new()));
+    let ended = child.done(number).ended;
+    assert!(format!("{ended:?}").contains("SoftTimeLimitExceeded"), "{ended:?}");
+    assert!(!format!("{ended:?}").contains("too late"), "{ended:?}");
 }
 
 #[test]

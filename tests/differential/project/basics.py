@@ -51,7 +51,14 @@ def mark(text):
 @app.task(name="returns")
 def returns(expression):
     """A value that no message can carry."""
-    return eval(expression)
+    return eval(expression, {"nested": nested})
+
+
+def nested(depth):
+    value = []
+    for _ in range(depth):
+        value = [value]
+    return value
 
 
 @app.task(name="tracked", track_started=True)

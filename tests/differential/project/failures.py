@@ -1,11 +1,14 @@
 """Tasks that do not end well."""
 
+import ctypes
+import json
 import os
 import signal
 import sys
 
 from celery.exceptions import Ignore, Reject
 
+from project.basics import nested
 from project.celery import app
 from project.record import record
 
@@ -51,6 +54,11 @@ EXCEPTIONS = {
 @app.task(name="fail")
 def fail(kind="value"):
     raise EXCEPTIONS[kind]()
+
+
+@app.task(name="fail_plainly")
+def fail_plainly(text):
+    raise ValueError(text)
 
 
 @app.task(name="fail_chained")
@@ -120,6 +128,14 @@ def end(how):
         os.kill(os.getpid(), signal.SIGKILL)
     if how == "segv":
         os.kill(os.getpid(), signal.SIGSEGV)
+    if how == "abort":
+        os.abort()
+    if how == "fault":
+        ctypes.string_at(0)
+    if how == "stack":
+        sys.setrecursionlimit(10**8)
+        # Deep in C, where no limit of Python's helps.
+        json.dumps(nested(10**6))
     if how == "sys.exit":
         sys.exit(3)
     if how == "SystemExit":
@@ -161,3 +177,63 @@ def retry_lost(self):
 @app.task(name="raises_base")
 def raises_base():
     raise GeneratorExit("base")
+
+
+class BadReduce(Exception):
+    def __reduce__(self):
+        raise RuntimeError("no reduce")
+
+
+class OddReduce(Exception):
+    """Is made again as something else."""
+
+    def __reduce__(self):
+        return (ValueError, ("something else",))
+
+
+class BadText(Exception):
+    def __str__(self):
+        raise RuntimeError("no str")
+
+
+class BadArguments(Exception):
+    """Its arguments are not what it was made of, and cannot be written by anyone."""
+
+    def __init__(self, text):
+        super().__init__(text)
+        self.args = (object(), {1, 2}, lambda: text)
+
+
+def local_class():
+    class Local(Exception):
+        """Nobody can import it."""
+
+    return Local("here")
+
+
+def deep():
+    return deep()
+
+
+def raised_by(expression):
+    def make():
+        eval(expression)
+
+    return make
+
+
+EXCEPTIONS.update({
+    "bad reduce": lambda: BadReduce("r"),
+    "odd reduce": lambda: OddReduce("r"),
+    "bad text": lambda: BadText("t"),
+    "bad arguments": lambda: BadArguments("a"),
+    "local": local_class,
+    "recursion": deep,
+    "no exception": lambda: None,
+    "import": raised_by("__import__('no.such.module')"),
+    "decode": raised_by("b'\\xff'.decode()"),
+    "huge": lambda: ValueError("x" * 300_000),
+    "nested": lambda: ValueError(nested(300)),
+    "timeout": lambda: TimeoutError("late"),
+    "celery": lambda: app.AsyncResult("x").get(timeout=0),
+})

@@ -1,7 +1,11 @@
 """Tasks that call others, and that come again."""
 
+import random
+from datetime import datetime, timedelta, timezone
+
 from celery import chain, chord, group
-from celery.exceptions import Reject
+from celery.exceptions import Reject, Retry
+from celery.result import allow_join_result
 
 from project.celery import app
 from project.record import record
@@ -126,3 +130,86 @@ def errback_bound(self, *args):
 @app.task(name="rejects_part", acks_late=True)
 def rejects_part():
     raise Reject("part", requeue=False)
+
+
+@app.task(name="runs_workflows")
+def runs_workflows():
+    """Each kind, and what it gives in place."""
+    parts = [sig("add", 1, 1), sig("add", 2, 2)]
+    results = [
+        chain(sig("add", 1, 1), sig("add", 2)).apply_async(),
+        group(parts).apply_async(),
+        chord(parts, sig("total"), app=app).apply_async(),
+        sig("add").chunks([(1, 1), (2, 2)], 1).apply_async() if hasattr(sig("add"), "chunks") else None,
+    ]
+    return [type(result).__name__ for result in results]
+
+
+@app.task(
+    name="autoretry_jitter", autoretry_for=(KeyError,), max_retries=3, retry_backoff=True, retry_backoff_max=1,
+    retry_jitter=True, bind=True,
+)
+def autoretry_jitter(self):
+    """Random, but the same on every run."""
+    random.seed(self.request.retries)
+    if self.request.retries == 3:
+        return "at last"
+    raise KeyError("again")
+
+
+@app.task(name="autoretry_kwargs", autoretry_for=(ValueError,), retry_kwargs={"max_retries": 2, "countdown": 0})
+def autoretry_kwargs():
+    raise ValueError("each time")
+
+
+@app.task(name="retry_forever", bind=True, max_retries=None, default_retry_delay=0)
+def retry_forever(self, times):
+    if self.request.retries < times:
+        raise self.retry()
+    return self.request.retries
+
+
+@app.task(name="retry_options", bind=True)
+def retry_options(self, options):
+    """`options` of `retry`; those with a time are given in seconds from now."""
+    if self.request.retries:
+        return [self.request.retries, self.request.expires is not None]
+    if "eta" in options:
+        options["eta"] = datetime.now(timezone.utc) + timedelta(seconds=options["eta"])
+    raise self.retry(**options)
+
+
+@app.task(name="retry_by_hand", bind=True)
+def retry_by_hand(self, how):
+    """Nothing is sent again, but the task says that it is."""
+    raise {
+        "message": lambda: Retry("by hand"),
+        "exc": lambda: Retry("by hand", exc=KeyError("k")),
+        "when": lambda: Retry(exc=KeyError("k"), when=3),
+        "eta": lambda: Retry(when=datetime(2030, 1, 1, tzinfo=timezone.utc)),
+        "nothing": lambda: Retry(),
+    }[how]()
+
+
+@app.task(name="joins", bind=True)
+def joins(self, id):
+    """Waits for a result where that is allowed: one that is there."""
+    with allow_join_result():
+        return app.AsyncResult(id).get(timeout=10)
+
+
+@app.task(name="nested_replace", bind=True)
+def nested_replace(self, depth):
+    if depth:
+        return self.replace(sig("nested_replace", depth - 1))
+    return self.request.replaced_task_nesting
+
+
+@app.task(name="replace_with_error", bind=True)
+def replace_with_error(self):
+    return self.replace(sig("fail", "key").on_error(sig("errback_old")))
+
+
+@app.task(name="adds_to_nothing", bind=True)
+def adds_to_nothing(self):
+    self.add_to_chord(sig("add", 1, 1))

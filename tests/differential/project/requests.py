@@ -26,8 +26,8 @@ def context(self):
     found = current_process()
     return {
         "current": current_task.name,
-        "name": found.name.rpartition("-")[0],
-        "index": found.index,
+        "name": found.name.partition("-")[0],
+        "index": getattr(found, "index", None),
         "daemon": found.daemon,
         "called_directly": self.request.called_directly,
         "is_eager": self.request.is_eager,
