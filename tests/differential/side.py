@@ -88,6 +88,7 @@ class Side:
             **({"DIFF_NATIVE": "1"} if native else {}),
             **(env or {}),
         }
+        self.ledger_start = self.ledger.stat().st_size
         program = NATIVE if native and self.kind == "ours" else PROGRAMS[self.kind]
         command = [*program(), "-A", "project", "worker", "-n", self.node, "-l", "INFO", "-E"]
         self.worker = Worker([*command, "-c", "1", *QUIET, *args], env, self.log, HERE)
@@ -99,6 +100,13 @@ class Side:
         eventually(lambda: self.answers() or self.worker.ended(), f"{self.kind} does not answer")
         assert not self.worker.ended(), self.worker.text()
         eventually(self.heard, f"no event from {self.kind}")
+        if self.receivers:
+            eventually(self.has_said_ready, f"the receivers of {self.kind} hear nothing")
+
+    def has_said_ready(self) -> bool:
+        with open(self.ledger, "rb") as file:
+            file.seek(self.ledger_start)
+            return b'"worker_ready"' in file.read()
 
     def answers(self) -> bool:
         return bool(self.app.control.ping(destination=[self.node], timeout=1, limit=1))
@@ -152,6 +160,7 @@ class Side:
         for database in self.broker_db, self.backend_db:
             if database is not None:
                 database.flushdb()
+        self.ledger_start = self.ledger.stat().st_size
         self.worker.start()
         self.wait_ready()
 
