@@ -226,3 +226,124 @@ async fn errors_of_connecting_say_whether_to_try_again() {
     publish(&transport.connect().await.expect("connect"), &["x"]).await;
     assert_eq!(server.cli(&["-a", "secret", "-n", "2", "LLEN", "q"]), "1");
 }
+
+fn numbers(deliveries: Vec<Delivery>) -> Vec<u64> {
+    deliveries
+        .into_iter()
+        .map(|delivery| {
+            let number = delivery.acker.number().expect("a number");
+            assert_eq!(delivery.acker.into_tag(), celery_rs::broker::Tag::Number(number));
+            number
+        })
+        .collect()
+}
+
+/// What the server holds for us can be let go of and read again: not what others have taken back, and whatever happens to
+/// the connection, the server or its memory meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_can_be_read_again() {
+    let mut server = RedisServer::durable();
+    let transport = transport(&server, RedisOptions::default());
+    let first = transport.connect().await.expect("connect");
+    let large = "x".repeat(2 << 20);
+    publish(&first, &["a", "b", "c", &large, &large, "d"]).await;
+    server.cli(&["LPUSH", "q", "not json"]);
+    let tags = numbers(take(&mut consume(&first, 0).await, 7).await);
+    let unacked = first.unacked().expect("redis keeps what is held");
+    server.cli(&["CONFIG", "SET", "maxmemory", "1"]);
+    let old = server.cli(&["ZRANGE", "unacked_index", "0", "0", "WITHSCORES"]);
+    assert_eq!(unacked.read(vec![tags[1], tags[0]]).await.len(), 2);
+    assert_ne!(server.cli(&["ZRANGE", "unacked_index", "0", "0", "WITHSCORES"]), old);
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+
+    let gone = server.cli(&["HKEYS", "unacked"]).lines().find(|key| key.ends_with("-2")).expect("b").to_owned();
+    server.cli(&["HDEL", "unacked", &gone]);
+    server.kill();
+    first.closed().await;
+    let reading = tokio::spawn({
+        let (unacked, tags) = (unacked.clone(), tags.clone());
+        async move { unacked.read(tags).await }
+    });
+    server.restart();
+    let second = transport.connect().await.expect("connect");
+    let read = reading.await.expect("no panic");
+    // The second large one is too much for one reading.
+    assert_eq!(read.iter().map(Option::is_some).collect::<Vec<_>>(), [true, false, true, true]);
+    let rest = unacked.read(tags[read.len()..].to_vec()).await;
+    let (rubbish, rest): (Vec<_>, Vec<_>) =
+        read.into_iter().chain(rest).flatten().partition(|delivery| delivery.message.is_err());
+    assert_eq!(bodies(&rest), ["a", "c", &large, &large, "d"]);
+    assert_eq!(rubbish[0].message.as_ref().expect_err("no envelope").excerpt, "not json");
+    assert_eq!(&*rest[0].queue, "q");
+    // Copies settle nothing; the right to do so is had from the broker.
+    drop((rest, rubbish));
+    unacked.acker(tags[0]).ack();
+    unacked.acker(tags[1]).ack();
+    unacked.acker(tags[2]).reject(true);
+    until("settled", || server.cli(&["LLEN", "q"]) == "1").await;
+    assert_eq!(second.close().await.expect("close"), 4);
+    assert_eq!(server.cli(&["EXISTS", "unacked", "unacked_index"]), "0");
+    assert_eq!(server.cli(&["LLEN", "q"]), "5");
+}
+
+/// The server gives back by itself what looks as usual, and only the rest is read by us: to the lists where kombu expects it,
+/// in the order of taking, marked as kombu marks it.
+#[tokio::test(flavor = "multi_thread")]
+async fn closing_gives_back_many_and_odd_ones() {
+    let server = RedisServer::start();
+    let options = RedisOptions { global_keyprefix: "p:".to_owned(), ..RedisOptions::default() };
+    let transport = transport(&server, options);
+    let connection = transport.connect().await.expect("connect");
+    let usual = |n: usize, priority: i64| {
+        let mut message = Message { body: format!("[[{n}], {{}}, {{}}]").into(), ..Message::default() };
+        message.headers.insert("task", "t");
+        message.properties.content_type = Some("application/json".to_owned());
+        message.properties.content_encoding = Some("utf-8".to_owned());
+        message.properties.priority = Some(priority);
+        message
+    };
+    for n in 0..1500 {
+        // One that has a name of ours in its headers, and one without headers: they are not as usual.
+        let mut message = usual(n, if n % 3 == 0 { 6 } else { 0 });
+        match n % 50 {
+            7 => message.headers.insert("properties", celery_rs::serialization::Value::Map(Default::default())),
+            8 => message.headers = Default::default(),
+            _ => {}
+        }
+        connection.publish(&Route::queue("q"), message).await.expect("publish");
+    }
+    server.cli(&["LPUSH", "p:q", "not json"]);
+    let before = (server.cli(&["LRANGE", "p:q", "0", "-1"]), server.cli(&["LRANGE", "p:q\x06\x166", "0", "-1"]));
+    let held = take(&mut consume(&connection, 0).await, 1501).await;
+    assert_eq!(server.cli(&["HLEN", "p:unacked"]), "1501");
+    assert_eq!(connection.close().await.expect("close"), 1501);
+    drop(held);
+    assert_eq!(server.cli(&["EXISTS", "p:unacked", "p:unacked_index"]), "0");
+    let after = (server.cli(&["LRANGE", "p:q", "0", "-1"]), server.cli(&["LRANGE", "p:q\x06\x166", "0", "-1"]));
+    // Within a step of a thousand the odd ones come after the usual ones.
+    let lines = |text: &str| {
+        let plain = text.replace(", \"redelivered\": true", "").replace("\"redelivered\": true", "");
+        let mut lines: Vec<String> = plain.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    assert_eq!(lines(&after.0), lines(&before.0));
+    assert_eq!(lines(&after.1), lines(&before.1));
+    let marks = |text: &str| text.matches("\"redelivered\": true").count();
+    assert_eq!(marks(&after.0) + marks(&after.1), 2 * 1500);
+    let next = transport.connect().await.expect("connect");
+    let again = take(&mut consume(&next, 0).await, 1501).await;
+    let order: Vec<usize> = again.iter().filter_map(number_in).filter(|n| !matches!(n % 50, 7 | 8)).collect();
+    let mut sorted = order.clone();
+    sorted.sort_by_key(|n| (n % 3 == 0, *n));
+    assert_eq!(order, sorted);
+    // What has been marked once stays as it is.
+    assert_eq!(next.close().await.expect("close"), 1501);
+    assert_eq!(server.cli(&["LRANGE", "p:q\x06\x166", "0", "-1"]).lines().count(), after.1.lines().count());
+    assert_eq!(marks(&server.cli(&["LRANGE", "p:q\x06\x166", "0", "-1"])), marks(&after.1));
+}
+
+fn number_in(delivery: &Delivery) -> Option<usize> {
+    let body = delivery.message.as_ref().ok()?.body.clone();
+    String::from_utf8_lossy(&body).strip_prefix("[[")?.split(']').next()?.parse().ok()
+}

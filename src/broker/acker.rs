@@ -66,6 +66,20 @@ impl Acker {
     /// Leaves the delivery unsettled, so that the broker hands it out again when the connection ends.
     pub fn leave(self) {}
 
+    /// The number of a delivery that is held under one.
+    pub fn number(&self) -> Option<u64> {
+        match (&self.tag, &self.sink) {
+            (Tag::Number(number), Some(_)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// Gives the right up for the delivery's tag, by which [`Unacked`](super::Unacked) gives it back. The delivery stays held.
+    pub fn into_tag(mut self) -> Tag {
+        self.sink = None;
+        self.take_tag()
+    }
+
     /// How the transport names the delivery, for log lines.
     pub fn tag(&self) -> &Tag {
         &self.tag

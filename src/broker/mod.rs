@@ -16,6 +16,7 @@ mod publisher;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod transport;
+mod unacked;
 
 pub use acker::{Acker, Settle, Settlement, Tag};
 pub use backoff::Backoff;
@@ -24,3 +25,4 @@ pub use error::{BrokerError, BrokerErrorKind};
 pub use memory::{MemoryBroker, MemoryTransport};
 pub use publisher::Publish;
 pub use transport::{Capabilities, Connection, Transport};
+pub use unacked::Unacked;

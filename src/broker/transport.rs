@@ -5,7 +5,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use crate::{
-    broker::{BrokerError, Deliveries},
+    broker::{BrokerError, Deliveries, Unacked},
     protocol::{Message, Queue, Route},
 };
 
@@ -16,7 +16,7 @@ pub struct Capabilities {
     pub driver: &'static str,
     /// Whether fanout exchanges work (remote control, gossip).
     pub fanout: bool,
-    /// Whether the worker may decline to prefetch (`worker_disable_prefetch`): Redis only.
+    /// Whether the worker may decline to prefetch (`worker_disable_prefetch`), by pausing: Redis only.
     pub disable_prefetch: bool,
 }
 
@@ -53,6 +53,10 @@ pub trait Connection: Send + Sync {
     /// How many deliveries may be held unsettled; 0 is unlimited. Takes effect soon, not at once.
     fn set_prefetch(&self, count: u32);
 
+    /// Takes nothing for now, whatever the window, or goes on. Only where [`Capabilities::disable_prefetch`] says so, since
+    /// elsewhere the broker decides when a message comes.
+    fn set_paused(&self, _paused: bool) {}
+
     /// Publishes. Resolves when the broker has it for certain (a confirm on AMQP, the reply on Redis). `Message` is sent with
     /// the properties it has; a transport adds only what its wire needs.
     fn publish<'a>(&'a self, route: &'a Route, message: Message) -> BoxFuture<'a, Result<(), BrokerError>>;
@@ -72,7 +76,13 @@ pub trait Connection: Send + Sync {
         false
     }
 
+    /// Where what is held can be read again; none where the broker keeps no note of it that we may read. The same one for all
+    /// connections of a transport.
+    fn unacked(&self) -> Option<Arc<dyn Unacked>> {
+        None
+    }
+
     /// Sends what settlements are queued, gives back what is still held (Redis: restores it to its queues), disconnects.
-    /// Returns how many deliveries were given back.
+    /// Returns how many deliveries were given back. Takes as long as there is progress, and ends by itself where there is none.
     fn close(&self) -> BoxFuture<'_, Result<usize, BrokerError>>;
 }

@@ -4,7 +4,7 @@ use crate::{
     control::{CommandError, Node, arguments::Arguments, error::ok},
     protocol::{Body, time::isoformat},
     serialization::{Map, Value},
-    worker::TaskInfo,
+    worker::{Dispatcher, TaskInfo},
 };
 
 /// The priority that Celery's timer gives to tasks with an ETA.
@@ -30,7 +30,7 @@ pub(super) async fn reserved(node: &Node, _: Arguments) -> Result<Value, Command
 }
 
 pub(super) async fn scheduled(node: &Node, _: Arguments) -> Result<Value, CommandError> {
-    let held = node.ask(|dispatcher| dispatcher.scheduled()).await?;
+    let held = node.ask(|dispatcher| dispatcher.scheduled()).await?.read().await;
     Ok(Value::List(held.iter().map(|task| waiting(node, task)).collect()))
 }
 
@@ -40,7 +40,10 @@ pub(super) async fn revoked(node: &Node, _: Arguments) -> Result<Value, CommandE
 
 pub(super) async fn query_task(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
     let ids = arguments.texts("ids")?;
-    let held = node.ask(|worker| [worker.scheduled(), worker.reserved(), worker.active()]).await?;
+    let wanted = ids.clone();
+    let ask = move |worker: &mut Dispatcher| (worker.scheduled_by_id(&wanted), worker.reserved(), worker.active());
+    let (scheduled, reserved, active) = node.ask(ask).await?;
+    let held = [scheduled.read().await, reserved, active];
     let mut found = Map::new();
     for (state, tasks) in ["scheduled", "reserved", "active"].into_iter().zip(&held) {
         for task in tasks.iter().filter(|task| ids.iter().any(|id| **id == *task.headers.id)) {

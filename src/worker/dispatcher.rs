@@ -13,7 +13,7 @@ use tokio::sync::{mpsc, watch};
 use tracing::{info, warn};
 
 use crate::{
-    broker::{Connection, Deliveries, Delivery},
+    broker::{Connection, Deliveries, Delivery, Unacked},
     event::WorkerStats,
     protocol::{
         Queue,
@@ -22,6 +22,7 @@ use crate::{
     task::Runner,
     worker::{
         command::Command,
+        due,
         eta::EtaQueue,
         execute::{self, Signal},
         executions::Executions,
@@ -67,7 +68,7 @@ pub struct Dispatcher {
     /// Set by a remote `shutdown`.
     pub(super) asked: Option<Shutdown>,
     live: Option<Live>,
-    numbers: u64,
+    pub(super) numbers: u64,
     /// The first number that the current connection has given.
     first_of_session: u64,
 }
@@ -76,6 +77,8 @@ pub struct Dispatcher {
 struct Live {
     connection: Arc<dyn Connection>,
     deliveries: Deliveries,
+    /// Where what waits for its time can be read again.
+    unacked: Option<Arc<dyn Unacked>>,
 }
 
 /// The loop's ears; the other ends are held by the session, the executions, the handle and whoever stops the worker.
@@ -128,7 +131,7 @@ impl Dispatcher {
     pub async fn run(&mut self, inbox: &mut Inbox) -> StopReason {
         let mut reports = Vec::with_capacity(BATCH);
         loop {
-            let most = self.qos.value() as usize + ENDING;
+            let most = self.qos.base() as usize + ENDING;
             self.tell_prefetch();
             let due = self.next_due();
             tokio::select! {
@@ -144,7 +147,7 @@ impl Dispatcher {
                     }
                 }
                 _ = inbox.reports.recv_many(&mut reports, BATCH) => self.note(&mut reports),
-                () = wait_until(due), if due.is_some() => self.start_due(),
+                () = due::wait_until(due), if due.is_some() => self.start_due(),
                 event = inbox.session.recv() => {
                     // A session that ended without a word would leave a worker that never works again.
                     let Some(event) = event else { return StopReason::Broker("the session has ended".to_owned()) };
@@ -225,7 +228,8 @@ impl Dispatcher {
             Verdict::Later(eta) => {
                 self.announce(&request);
                 self.qos.increment();
-                self.eta.insert(eta, request);
+                let unacked = self.live.as_ref().and_then(|live| live.unacked.as_ref());
+                self.eta.insert(eta, request, unacked, SystemTime::now());
             }
             Verdict::Now => {
                 self.announce(&request);
@@ -247,7 +251,7 @@ impl Dispatcher {
         }
     }
 
-    fn throttle(&mut self, request: Request) {
+    pub(super) fn throttle(&mut self, request: Request) {
         let ready = match request.definition.options.rate_limit {
             Some(limit) if !self.services.options.disable_rate_limits => {
                 self.rates.admit(request, limit, Instant::now())
@@ -272,28 +276,6 @@ impl Dispatcher {
         self.executions.spawn(execute::discard(request, reason, self.services.clone()));
     }
 
-    // === time ===
-
-    fn next_due(&self) -> Option<Duration> {
-        let eta = self.eta.next().map(|eta| eta.duration_since(SystemTime::now()).unwrap_or_default());
-        let rate = self.rates.next().map(|at| at.saturating_duration_since(Instant::now()));
-        eta.into_iter().chain(rate).min()
-    }
-
-    fn start_due(&mut self) {
-        let now = SystemTime::now();
-        while let Some(request) = self.eta.pop_due(now) {
-            // One from an earlier connection never widened this one's window.
-            if request.number >= self.first_of_session {
-                self.qos.decrement();
-            }
-            self.throttle(request);
-        }
-        while let Some(request) = self.rates.pop_ready(Instant::now()) {
-            self.start(request);
-        }
-    }
-
     // === reports and commands ===
 
     fn note(&mut self, reports: &mut Vec<Report>) {
@@ -307,6 +289,7 @@ impl Dispatcher {
                     self.state.forget(number);
                     self.restore_prefetch(number);
                 }
+                Report::FromShelf(read) => self.put_whole(read),
                 Report::Expired(id) => self.revoked.insert(id, Instant::now()),
             }
         }
@@ -323,8 +306,10 @@ impl Dispatcher {
         match event {
             SessionEvent::Up(connection, deliveries) => {
                 self.qos.reset();
+                self.eta.begin_session();
                 self.first_of_session = self.numbers + 1;
-                self.live = Some(Live { connection, deliveries });
+                let unacked = connection.unacked();
+                self.live = Some(Live { connection, deliveries, unacked });
                 None
             }
             SessionEvent::Down(window) => {
@@ -387,22 +372,26 @@ impl Dispatcher {
 
     fn tell_prefetch(&mut self) {
         let Some(live) = &self.live else { return };
-        if let Some(count) = self.qos.changed() {
+        let mut window = Some(self.qos.value());
+        if self.services.options.disable_prefetch {
+            // One that is acknowledged when it begins counts as settled as soon as it is given to a pool: it must not be
+            // replaced before it has ended.
+            let held = self.state.len();
+            let unsettled = held - self.state.early() + self.rates.len();
+            window = self.qos.without_prefetch(unsettled, self.seats.saturating_sub(held));
+        }
+        if let Some(count) = window.and_then(|window| self.qos.changed(window)) {
             live.connection.set_prefetch(count);
+        }
+        if self.services.options.disable_prefetch {
+            live.connection.set_paused(window.is_none());
         }
     }
 }
 
-/// What can be running or about to: the pools' seats times the multiplier, or the seats alone without prefetch.
+/// What can be running or about to: the pools' seats times the multiplier.
 pub(super) fn base_prefetch(options: &super::options::WorkerOptions, seats: usize) -> u32 {
-    let seats = u32::try_from(seats).unwrap_or(u32::MAX);
-    if options.disable_prefetch { seats } else { seats.saturating_mul(options.prefetch_multiplier) }
-}
-
-async fn wait_until(due: Option<Duration>) {
-    if let Some(due) = due {
-        tokio::time::sleep(due).await;
-    }
+    u32::try_from(seats).unwrap_or(u32::MAX).saturating_mul(options.prefetch_multiplier)
 }
 
 /// The next deliveries. When their stream has ended there is nothing to hear until the session says what became of the

@@ -8,6 +8,7 @@ mod command;
 pub mod completion;
 mod dispatcher;
 mod disposition;
+mod due;
 mod eta;
 mod execute;
 mod executions;
@@ -15,6 +16,7 @@ mod heart;
 mod main_signals;
 mod options;
 mod orders;
+mod packed;
 mod publisher;
 mod qos;
 mod rate_limit;
@@ -24,6 +26,7 @@ mod request;
 mod revoked;
 mod services;
 mod session;
+mod shelf;
 mod shutdown;
 mod snapshot;
 mod state;
@@ -62,7 +65,7 @@ pub use orders::PoolBusy;
 pub use publisher::SessionPublisher;
 pub use session::SessionHook;
 pub use shutdown::{Shutdown, StopReason};
-pub use snapshot::TaskInfo;
+pub use snapshot::{Scheduled, TaskInfo};
 
 /// How long the last events and results may take to leave once all tasks have ended.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -149,7 +152,7 @@ impl Worker {
     /// Works until told to stop, or until the broker is given up; then finishes or gives back what is held.
     pub async fn run(self, shutdown: watch::Receiver<Option<Shutdown>>) -> StopReason {
         let Assembly {
-            options,
+            mut options,
             registry,
             transports,
             wires,
@@ -179,7 +182,10 @@ impl Worker {
             after.insert(0, heart.clone());
             tokio::spawn(heart.beat())
         });
+        let eager = eager_driver(&mut options, &transports);
         let session = Session {
+            eager,
+            begins_paused: options.disable_prefetch,
             transports,
             policy: options.connection.clone(),
             queues: self.queues.subscribe(),
@@ -218,16 +224,28 @@ impl Worker {
         let _ = tokio::time::timeout(FAREWELL, &mut session).await;
         dispatcher.hear_session(&mut inbox);
         finish(&mut dispatcher, &mut inbox, &reason).await;
-        heart_stop.cancel();
-        if let Some(heart) = heart {
-            // It ends by itself once told; a panic in it must not keep the rest from being put away.
-            let _ = heart.await;
-        }
+        still(heart, &heart_stop).await;
         put_away(dispatcher, &services).await;
         session.abort();
         pump.abort();
         dismiss(&services.signals, &mut inbox, &reason).await;
         reason
+    }
+}
+
+/// The driver that cannot do without prefetch although it is told to; the worker does not try then.
+fn eager_driver(options: &mut WorkerOptions, transports: &[Arc<dyn Transport>]) -> Option<&'static str> {
+    let mut able = transports.iter().map(|transport| transport.capabilities());
+    let eager = able.find(|can| options.disable_prefetch && !can.disable_prefetch)?;
+    options.disable_prefetch = false;
+    Some(eager.driver)
+}
+
+async fn still(heart: Option<tokio::task::JoinHandle<()>>, stop: &CancellationToken) {
+    stop.cancel();
+    if let Some(heart) = heart {
+        // It ends by itself once told; a panic in it must not keep the rest from being put away.
+        let _ = heart.await;
     }
 }
 
@@ -332,11 +350,8 @@ async fn put_away(dispatcher: Dispatcher, services: &Services) {
         warn!(target: "celery.worker", "the result backend does not answer: its connection is dropped");
     }
     let Some(connection) = dispatcher.connection() else { return };
-    match tokio::time::timeout(FAREWELL, connection.close()).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(failure)) => {
-            warn!(target: "celery.worker.consumer.connection", "closing the connection: {failure}");
-        }
-        Err(_) => warn!(target: "celery.worker.consumer.connection", "the broker does not answer: closing without it"),
+    // It ends by itself where the broker does not answer, and may take its time where there is much to give back.
+    if let Err(failure) = connection.close().await {
+        warn!(target: "celery.worker.consumer.connection", "closing the connection: {failure}");
     }
 }

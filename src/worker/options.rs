@@ -23,7 +23,7 @@ pub struct WorkerOptions {
     pub prefetch_multiplier: u32,
     /// `worker_eta_task_limit`: the window never grows beyond it. Default none.
     pub eta_task_limit: Option<u32>,
-    /// `worker_disable_prefetch`: hold only what can start at once.
+    /// `worker_disable_prefetch`: take only what can start at once. Of no effect where the transport cannot.
     pub disable_prefetch: bool,
     /// `accept_content`.
     pub accept: AcceptContent,

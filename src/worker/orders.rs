@@ -171,8 +171,7 @@ impl Dispatcher {
     }
 
     fn is_held(&self, id: &str) -> bool {
-        self.state.entries().any(|(_, entry)| *entry.headers.id == *id)
-            || self.eta.iter().any(|(_, request)| *request.headers.id == *id)
+        self.state.entries().any(|(_, entry)| *entry.headers.id == *id) || self.eta.contains(id)
     }
 
     fn signal_where(&self, which: impl Fn(&Entry) -> bool, signal: &Signal) {

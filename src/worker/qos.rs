@@ -1,8 +1,5 @@
 //! [`Qos`]: how many deliveries may be held, as arithmetic (`kombu/common.py:QoS`, `celery/worker/consumer/tasks.py`).
 
-/// AMQP counts prefetch in 16 bits; beyond it kombu asks for no limit at all.
-const MAX_PREFETCH: u32 = 65_535;
-
 /// The prefetch window. Owned by the dispatcher; the connection is told when [`Qos::changed`] says so.
 #[derive(Debug)]
 pub struct Qos {
@@ -62,20 +59,27 @@ impl Qos {
         self.reduced.unwrap_or(self.base)
     }
 
-    /// What the window should be now.
+    /// What the window should be now; a transport that cannot count so far has its own way with it.
     pub fn value(&self) -> u32 {
         if self.base == 0 {
             return 0;
         }
         let wanted = self.base().saturating_add(self.waiting);
-        let capped =
-            if self.waiting > 0 { self.limit.map_or(wanted, |limit| wanted.min(limit.max(1))) } else { wanted };
-        if capped > MAX_PREFETCH { 0 } else { capped }
+        if self.waiting > 0 { self.limit.map_or(wanted, |limit| wanted.min(limit.max(1))) } else { wanted }
     }
 
-    /// The new window, if the connection has not been told yet.
-    pub fn changed(&mut self) -> Option<u32> {
-        let value = self.value();
+    /// The window where nothing is to be taken that cannot start: as much as is held unsettled besides what waits for its
+    /// time, and as many as are free. None while nothing is.
+    pub fn without_prefetch(&self, unsettled: usize, free: usize) -> Option<u32> {
+        if free == 0 {
+            return None;
+        }
+        let exact = self.waiting.saturating_add(u32::try_from(unsettled.saturating_add(free)).unwrap_or(u32::MAX));
+        Some(if self.value() == 0 { exact } else { exact.min(self.value()) })
+    }
+
+    /// The window, if the connection has not been told yet.
+    pub fn changed(&mut self, value: u32) -> Option<u32> {
         (self.told.replace(value) != Some(value)).then_some(value)
     }
 }
@@ -87,13 +91,25 @@ mod tests {
     #[test]
     fn eta_tasks_widen_the_window_and_give_it_back() {
         let mut qos = Qos::new(8, None);
-        assert_eq!(qos.changed(), Some(8));
+        assert_eq!(qos.changed(qos.value()), Some(8));
         qos.increment();
         qos.increment();
-        assert_eq!(qos.changed(), Some(10));
+        assert_eq!(qos.changed(qos.value()), Some(10));
         qos.decrement();
-        assert_eq!(qos.changed(), Some(9));
-        assert_eq!(qos.changed(), None);
+        assert_eq!(qos.changed(qos.value()), Some(9));
+        assert_eq!(qos.changed(qos.value()), None);
+    }
+
+    #[test]
+    fn without_prefetch_only_what_is_free_is_taken() {
+        let mut qos = Qos::new(8, None);
+        assert_eq!(qos.without_prefetch(0, 2), Some(2));
+        assert_eq!(qos.without_prefetch(1, 1), Some(2));
+        assert_eq!(qos.without_prefetch(2, 0), None);
+        assert_eq!(qos.without_prefetch(0, 20), Some(8));
+        qos.increment();
+        assert_eq!(qos.without_prefetch(0, 1), Some(2));
+        assert_eq!(Qos::new(0, None).without_prefetch(0, 20), Some(20));
     }
 
     #[test]
@@ -122,10 +138,12 @@ mod tests {
     }
 
     #[test]
-    fn unlimited_stays_unlimited_and_sixteen_bits_are_the_end() {
+    fn unlimited_stays_unlimited_and_a_million_is_a_window_like_any_other() {
         let mut qos = Qos::new(0, None);
         qos.increment();
         assert_eq!(qos.value(), 0);
-        assert_eq!(Qos::new(70_000, None).value(), 0);
+        let mut qos = Qos::new(8, None);
+        (0..1_000_000).for_each(|_| qos.increment());
+        assert_eq!(qos.value(), 1_000_008);
     }
 }

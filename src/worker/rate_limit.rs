@@ -45,6 +45,11 @@ impl RateLimits {
         self.buckets.values().filter(|bucket| !bucket.waiting.is_empty()).map(|bucket| bucket.ready_at).min()
     }
 
+    /// How many wait.
+    pub fn len(&self) -> usize {
+        self.buckets.values().map(|bucket| bucket.waiting.len()).sum()
+    }
+
     /// Changes the rate of a task; `None` lets everything that waits go. Gives back what may start now without limit.
     /// The next token comes after the new interval at the latest.
     pub fn change(&mut self, task: &str, limit: Option<RateLimit>, now: Instant) -> Vec<Request> {
@@ -60,12 +65,11 @@ impl RateLimits {
         }
     }
 
-    /// Gives up all that wait; their messages are left to the broker.
+    /// Gives up all that wait; their messages are left to the broker. When the next token comes stays as it is.
     pub fn clear(&mut self) {
-        for request in self.buckets.values_mut().flat_map(|bucket| bucket.waiting.iter_mut()) {
+        for mut request in self.buckets.values_mut().flat_map(|bucket| bucket.waiting.drain(..)) {
             request.leave();
         }
-        self.buckets.clear();
     }
 }
 

@@ -40,6 +40,7 @@ pub enum RefusalReason {
 }
 
 /// What it takes to recognise a message.
+#[derive(Clone)]
 pub struct Receiver {
     /// The tasks of this worker.
     pub registry: Arc<Registry>,

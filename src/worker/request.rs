@@ -87,6 +87,23 @@ impl Request {
         }
     }
 
+    /// The number under which the broker holds it.
+    pub fn number_at_broker(&self) -> Option<u64> {
+        self.acker.as_ref()?.number()
+    }
+
+    /// Forgets everything but what the broker holds. To be called only by who knows that number.
+    pub fn into_tag(mut self) {
+        if let Some(acker) = self.acker.take() {
+            acker.into_tag();
+        }
+    }
+
+    /// Takes the right to settle it away, if it is still there.
+    pub fn take_acker(&mut self) -> Option<Acker> {
+        self.acker.take()
+    }
+
     /// Whether a result is not wanted: the message's word, else the task's.
     pub fn ignores_result(&self) -> bool {
         self.headers.ignore_result.unwrap_or(self.definition.options.ignore_result)

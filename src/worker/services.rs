@@ -10,7 +10,7 @@ use crate::{
     pool::{Accepted, NativePool, Pool},
     producer::Producer,
     task::{StateSink, States},
-    worker::{completion::Completion, main_signals::MainSignals, options::WorkerOptions},
+    worker::{completion::Completion, eta::FromShelf, main_signals::MainSignals, options::WorkerOptions},
 };
 
 /// The worker's collaborators, as an execution sees them.
@@ -52,4 +52,6 @@ pub enum Report {
     Ended(u64),
     /// The task of this id was not run because it had expired.
     Expired(String),
+    /// Requests that will soon be due have been read again: one report for each reading.
+    FromShelf(FromShelf),
 }

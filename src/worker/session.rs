@@ -44,6 +44,10 @@ pub struct Session {
     pub hostname: String,
     /// The window to begin with; the dispatcher changes it later, and gives another one for each further connection.
     pub prefetch: u32,
+    /// Whether a connection is to take nothing before the dispatcher has told it how much (`worker_disable_prefetch`).
+    pub begins_paused: bool,
+    /// The driver that prefetches although it was told not to (`worker_disable_prefetch`).
+    pub eager: Option<&'static str>,
     /// Whether to empty the queues on the first connect.
     pub purge: bool,
     /// Run before consuming (mingle).
@@ -170,6 +174,12 @@ impl Session {
             }
         }
         connection.set_prefetch(self.prefetch);
+        connection.set_paused(self.begins_paused);
+        if let Some(driver) = self.eager {
+            warn!(target: "celery.worker.consumer.tasks",
+                "worker_disable_prefetch is only supported for Redis brokers. Current broker transport: {driver}. \
+                 Ignoring disable_prefetch setting.");
+        }
         self.current.send_replace(Some(connection.clone()));
         let up = SessionEvent::Up(connection.clone(), connection.deliveries());
         // A closed channel means that the dispatcher has ended, and `stop` is about to be seen.

@@ -1,13 +1,31 @@
 //! What the worker holds, as `inspect` shows it: copies, taken in the dispatcher's own time.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use tracing::warn;
 
 use crate::{
     pool::{Accepted, Pool},
     protocol::{Message, Queue, TaskHeaders},
     task::Registry,
-    worker::{completion::Completion, dispatcher::Dispatcher, request::Request, state::Entry},
+    worker::{
+        completion::Completion, dispatcher::Dispatcher, receive::Receiver, request::Request, shelf::OnShelf,
+        state::Entry,
+    },
 };
+
+/// Most tasks that `inspect scheduled` tells of, the soonest: whoever asks (a dashboard does, every few seconds) must not have
+/// the worker read a million messages into one reply.
+const MOST_SCHEDULED: usize = 10_000;
+/// Messages read at a time.
+const AT_A_TIME: usize = 500;
+/// Bytes of bodies beyond which no more is read.
+const MOST_BYTES: usize = 64 << 20;
+/// How long the broker may take for them altogether; who has asked does not wait longer.
+const READING: Duration = Duration::from_secs(5);
 
 /// One request (`Request.info` of `celery/worker/request.py`).
 #[derive(Debug, Clone)]
@@ -50,6 +68,40 @@ impl TaskInfo {
     }
 }
 
+/// What waits for its time: some of it has to be read out of the broker first.
+pub struct Scheduled {
+    held: Vec<TaskInfo>,
+    on_shelves: Vec<OnShelf>,
+    receiver: Receiver,
+    most: usize,
+}
+
+impl Scheduled {
+    /// All of it, soonest first. What cannot be read in time is left out.
+    pub async fn read(self) -> Vec<TaskInfo> {
+        let Self { mut held, on_shelves, receiver, most } = self;
+        let mut bytes = 0;
+        let reading = async {
+            for shelf in on_shelves {
+                let mut tags = &shelf.tags[..];
+                while !tags.is_empty() && bytes < MOST_BYTES {
+                    let read = shelf.unacked.read(tags[..tags.len().min(AT_A_TIME)].to_vec()).await;
+                    tags = &tags[read.len().clamp(1, tags.len())..];
+                    let requests = read.into_iter().flatten().filter_map(|delivery| receiver.receive(0, delivery).ok());
+                    let infos = requests.filter_map(|request| Some(TaskInfo::of_request(request.eta?, &request)));
+                    held.extend(infos.inspect(|task| bytes += task.message.body.len()));
+                }
+            }
+        };
+        if tokio::time::timeout(READING, reading).await.is_err() {
+            warn!(target: "celery.worker.control", "the broker is slow: not all tasks that wait for their ETA could be read");
+        }
+        held.sort_by_key(|task| task.eta);
+        held.truncate(most);
+        held
+    }
+}
+
 impl Dispatcher {
     /// What has begun and not ended.
     pub fn active(&self) -> Vec<TaskInfo> {
@@ -61,9 +113,23 @@ impl Dispatcher {
         self.held(|entry| entry.accepted.is_none())
     }
 
-    /// What waits for its time, soonest first.
-    pub fn scheduled(&self) -> Vec<TaskInfo> {
-        self.eta.iter().map(|(eta, request)| TaskInfo::of_request(eta, request)).collect()
+    /// What waits for its time; of very much only the soonest.
+    pub fn scheduled(&self) -> Scheduled {
+        let waiting = self.eta.len();
+        if waiting > MOST_SCHEDULED {
+            warn!(target: "celery.worker.control",
+                "{waiting} tasks wait for their ETA: only the first {MOST_SCHEDULED} are told of");
+        }
+        let held =
+            self.eta.iter().take(MOST_SCHEDULED).map(|(eta, request)| TaskInfo::of_request(eta, request)).collect();
+        self.to_read(held, self.eta.on_shelves(MOST_SCHEDULED), MOST_SCHEDULED)
+    }
+
+    /// What waits for its time of these tasks.
+    pub fn scheduled_by_id(&self, ids: &[String]) -> Scheduled {
+        let held = self.eta.iter().filter(|(_, request)| ids.iter().any(|id| **id == *request.headers.id));
+        let held = held.map(|(eta, request)| TaskInfo::of_request(eta, request)).collect();
+        self.to_read(held, self.eta.on_shelves_by_id(ids), usize::MAX)
     }
 
     /// The revoked ids, oldest first.
@@ -109,6 +175,10 @@ impl Dispatcher {
     /// What writes the ends that no child tells.
     pub fn completion(&self) -> Completion {
         self.services.completion.clone()
+    }
+
+    fn to_read(&self, held: Vec<TaskInfo>, on_shelves: Vec<OnShelf>, most: usize) -> Scheduled {
+        Scheduled { held, on_shelves, receiver: self.receiver.clone(), most }
     }
 
     fn held(&self, which: impl Fn(&Entry) -> bool) -> Vec<TaskInfo> {

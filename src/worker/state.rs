@@ -93,6 +93,11 @@ impl State {
         self.active
     }
 
+    /// How many are acknowledged when they begin, or have been.
+    pub fn early(&self) -> usize {
+        self.requests.values().filter(|entry| !entry.definition.options.acks_late).count()
+    }
+
     /// How often each task was accepted since the start.
     pub fn totals(&self) -> &HashMap<String, u64> {
         &self.totals

@@ -41,6 +41,22 @@ def pss_mib(root: int) -> float:
     return total / 1024
 
 
+def own_cpu_seconds(pid: int) -> float:
+    """User and system time of one process."""
+    fields = _stat(pid)
+    return sum(map(int, fields[11:13])) / TICKS if fields else 0.0
+
+
+def own_memory_mib(pid: int) -> tuple[float, float]:
+    """Resident and proportional set size of one process."""
+    try:
+        lines = pathlib.Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0.0, 0.0
+    sizes = {name: int(line.split()[1]) / 1024 for line in lines[1:] for name in [line.split(":")[0]]}
+    return sizes.get("Rss", 0.0), sizes.get("Pss", 0.0)
+
+
 def _stat(pid: int) -> list[str] | None:
     """Fields of /proc/<pid>/stat from the state on; the command before it may hold blanks."""
     try:

@@ -32,7 +32,9 @@ impl Prefetch {
     pub(super) async fn apply(&self, channel: &Channel) -> Result<(), BrokerError> {
         let mut applied = self.applied.lock().await;
         let wanted = self.wanted();
-        if wanted == *applied {
+        // Beyond what the wire can say there is no difference.
+        let is_known = wanted == *applied || wanted.min(*applied) > u16::MAX.into();
+        if is_known {
             return Ok(());
         }
         let options = BasicQosOptions { global: self.global };

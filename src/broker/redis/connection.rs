@@ -14,7 +14,7 @@ use tokio::sync::{OnceCell, mpsc, watch};
 
 use crate::{
     broker::{
-        BrokerError, Connection, Deliveries, Delivery,
+        BrokerError, Connection, Deliveries, Delivery, Unacked,
         redis::{
             binding::Bindings,
             courier::{Courier, Orders},
@@ -30,6 +30,7 @@ use crate::{
             restore::Restorer,
             tracking::Tracking,
             transport::Heritage,
+            unacked::{Desk, RedisUnacked},
             upkeep::{self, Upkeep},
             url::RedisUrl,
         },
@@ -39,7 +40,9 @@ use crate::{
 
 /// Batches of deliveries that may wait for the worker.
 const CAPACITY: usize = 4;
-/// How long closing may take.
+/// Held messages that are given back in one step of closing.
+const GIVEN_BACK_AT_ONCE: usize = 1000;
+/// How long a step of closing may take.
 const CLOSE_LIMIT: Duration = Duration::from_secs(10);
 
 /// A live connection: a link for commands, one more for pub/sub once something is subscribed, one for every mailbox.
@@ -53,6 +56,7 @@ pub(super) struct RedisConnection {
     exchange: Exchange,
     publisher: Publisher,
     ledger: Arc<Ledger>,
+    unacked: Arc<RedisUnacked>,
     orders: Arc<Orders>,
     deliveries: Mutex<Option<Deliveries>>,
     fanout: OnceCell<Fanout>,
@@ -81,6 +85,7 @@ impl RedisConnection {
         for lost in heritage.take() {
             ledger.adopt(&lost);
         }
+        heritage.unacked.open(Desk { link: link.clone(), exchange: exchange.clone(), ledger: ledger.clone() });
         let (out, deliveries) = mpsc::channel(CAPACITY);
         let (resting, rested) = watch::channel(false);
         let connection = Self {
@@ -101,6 +106,7 @@ impl RedisConnection {
             keys,
             bindings,
             restorer,
+            unacked: heritage.unacked.clone(),
             exchange,
             ledger,
             rested,
@@ -116,7 +122,6 @@ impl RedisConnection {
     fn upkeep(&self) -> Upkeep {
         Upkeep {
             link: self.link.clone(),
-            keys: self.keys.clone(),
             options: self.options.clone(),
             restorer: self.restorer.clone(),
             bindings: self.bindings.clone(),
@@ -221,7 +226,8 @@ impl RedisConnection {
         Ok(())
     }
 
-    async fn finish(&self) -> Result<usize, BrokerError> {
+    /// Settles what is to be settled, and gives up what goes with this connection.
+    async fn settle_all(&self) -> Result<(), BrokerError> {
         self.orders.close();
         self.broadcasts().clear();
         let _ = self.rested.clone().wait_for(|rested| *rested).await;
@@ -232,21 +238,41 @@ impl RedisConnection {
         for queue in leaving {
             self.bindings.delete(&queue).await.map_err(|error| self.link.error(&error))?;
         }
-        let count = self.give_everything_back().await?;
-        self.restorer.swept().await;
+        Ok(())
+    }
+
+    async fn finish(&self) -> Result<usize, BrokerError> {
+        self.in_time(self.settle_all()).await?;
+        let held = self.ledger.held();
+        self.ledger.close();
+        if held > 0 {
+            tracing::info!("Restoring {held} unacknowledged message(s)");
+        }
+        let mut count = 0;
+        loop {
+            let some = self.ledger.take_held(GIVEN_BACK_AT_ONCE);
+            if some.is_empty() {
+                break;
+            }
+            let given = self.exchange.give_back(&self.link, &self.restorer, &some);
+            count += self.in_time(async { given.await.map_err(|error| self.link.error(&error)) }).await?;
+        }
+        let swept = async {
+            self.restorer.swept().await;
+            Ok(())
+        };
+        self.in_time(swept).await?;
         self.link.quit().await;
         Ok(count)
     }
 
-    async fn give_everything_back(&self) -> Result<usize, BrokerError> {
-        let held = self.ledger.take_held();
-        self.ledger.close();
-        let count = held.len();
-        if count > 0 {
-            tracing::info!("Restoring {count} unacknowledged message(s)");
-        }
-        let given = self.exchange.give_back(&self.link, &self.restorer, &held).await;
-        given.map_err(|error| self.link.error(&error))
+    /// A step of closing. A server that does not answer ends the connection.
+    async fn in_time<T>(&self, step: impl Future<Output = Result<T, BrokerError>>) -> Result<T, BrokerError> {
+        tokio::time::timeout(CLOSE_LIMIT, step).await.unwrap_or_else(|_| {
+            let reason = BrokerError::lost("redis did not take back what is held in time");
+            self.link.lifeline.end(reason.clone());
+            Err(reason)
+        })
     }
 }
 
@@ -307,6 +333,10 @@ impl Connection for RedisConnection {
         self.orders.set_prefetch(count);
     }
 
+    fn set_paused(&self, paused: bool) {
+        self.orders.set_paused(paused);
+    }
+
     fn publish<'a>(&'a self, route: &'a Route, message: Message) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
             if let Some(queue) = &route.declare {
@@ -340,17 +370,16 @@ impl Connection for RedisConnection {
         true
     }
 
+    fn unacked(&self) -> Option<Arc<dyn Unacked>> {
+        self.exchange.notes().then(|| self.unacked.clone() as Arc<dyn Unacked>)
+    }
+
     fn close(&self) -> BoxFuture<'_, Result<usize, BrokerError>> {
         Box::pin(async move {
             if self.finished.swap(true, Ordering::Relaxed) {
                 return Ok(0);
             }
-            let finished = tokio::time::timeout(CLOSE_LIMIT, self.finish()).await;
-            finished.unwrap_or_else(|_| {
-                let reason = BrokerError::lost("redis did not take back what is held in time");
-                self.link.lifeline.end(reason.clone());
-                Err(reason)
-            })
+            self.finish().await
         })
     }
 }

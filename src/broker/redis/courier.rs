@@ -47,6 +47,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct Orders {
     queues: Mutex<Vec<Arc<str>>>,
     prefetch: AtomicU32,
+    paused: AtomicBool,
     stopped: AtomicBool,
     closing: AtomicBool,
     changed: Notify,
@@ -73,6 +74,13 @@ impl Orders {
         self.changed.notify_one();
     }
 
+    /// Takes nothing for now, or goes on.
+    pub fn set_paused(&self, paused: bool) {
+        if self.paused.swap(paused, Ordering::Relaxed) != paused {
+            self.changed.notify_one();
+        }
+    }
+
     /// Takes nothing more.
     pub fn stop(&self) {
         self.stopped.store(true, Ordering::Relaxed);
@@ -83,6 +91,10 @@ impl Orders {
     pub fn close(&self) {
         self.closing.store(true, Ordering::Relaxed);
         self.stop();
+    }
+
+    fn take_nothing(&self) -> bool {
+        self.stopped.load(Ordering::Relaxed) || self.paused.load(Ordering::Relaxed)
     }
 
     fn edit(&self, change: impl FnOnce(&mut Vec<Arc<str>>)) {
@@ -159,7 +171,7 @@ impl Courier {
 
     /// How many messages to take now.
     fn appetite(&self, mind: &Mind) -> usize {
-        let idle = !mind.hopeful || self.orders.stopped.load(Ordering::Relaxed);
+        let idle = !mind.hopeful || self.orders.take_nothing();
         if idle || self.order.queues().is_empty() || self.out.is_closed() || self.out.capacity() == 0 {
             return 0;
         }
@@ -295,7 +307,7 @@ impl Courier {
     }
 
     async fn wait(&self, mind: &mut Mind) -> Result<(), Error> {
-        let stopped = self.orders.stopped.load(Ordering::Relaxed);
+        let stopped = self.orders.take_nothing();
         let look = !mind.hopeful && !stopped && !self.order.queues().is_empty() && self.credit() > 0;
         let full = mind.hopeful && !stopped && self.out.capacity() == 0;
         tokio::select! {

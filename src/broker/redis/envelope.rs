@@ -275,7 +275,8 @@ fn with_mark(object: &[u8]) -> Result<Vec<u8>, NotJson> {
     Ok(marked)
 }
 
-fn excerpt(raw: &[u8]) -> String {
+/// The beginning of what is no envelope, for the log.
+pub(super) fn excerpt(raw: &[u8]) -> String {
     String::from_utf8_lossy(&raw[..raw.len().min(EXCERPT_LENGTH)]).into_owned()
 }
 

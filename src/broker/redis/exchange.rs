@@ -9,8 +9,8 @@ use futures::future::try_join_all;
 use crate::{
     broker::redis::{
         envelope,
+        holdings::Held,
         keys::Keys,
-        ledger::Held,
         link::{self, Link},
         order::QueueOrder,
         restore::{End, Restorer, now},
@@ -18,6 +18,11 @@ use crate::{
     },
     serialization::json,
 };
+
+/// Held messages that one script moves or makes young: it must not keep the server for long.
+const CHUNK: usize = 200;
+/// Bytes of held messages that one script reads or moves, to aim at.
+const CHUNK_BYTES: usize = 4 << 20;
 
 /// Messages out of a reply: the index of the queue in the order that was asked in, and the payload.
 #[derive(Default)]
@@ -87,16 +92,74 @@ impl Exchange {
     /// Gives held deliveries back to the front of their queues, in this order. Returns how many messages that were.
     pub async fn give_back(&self, link: &Link, restorer: &Restorer, held: &[(u64, Held)]) -> Result<usize, Error> {
         if self.notes {
-            let tags = held.iter().map(|(tag, _)| (self.tag(*tag), None)).collect();
-            return restorer.give_back(tags, End::Front).await;
+            let tags: Vec<u64> = held.iter().map(|(tag, _)| *tag).collect();
+            return self.give_noted_back(link, restorer, &tags).await;
         }
         let copies: Vec<_> = held.iter().filter_map(|(_, held)| held.copy.clone()).collect();
         let count = copies.len();
         self.push_copies(link, copies, End::Front).await.map(|()| count)
     }
 
+    /// The server moves them by itself; only those that it cannot place are read here.
+    async fn give_noted_back(&self, link: &Link, restorer: &Restorer, mut tags: &[u64]) -> Result<usize, Error> {
+        let mut given = 0;
+        while !tags.is_empty() {
+            let args = self.args_to_give_back(&tags[..tags.len().min(CHUNK)]);
+            let Reply::Array(reply) = link.run(&script::GIVE_ALL_BACK, &self.unacked_keys(), args).await? else {
+                break;
+            };
+            let mut numbers = reply.into_iter().filter_map(|number| number.convert::<u64>().ok());
+            let (seen, moved) = (numbers.next().unwrap_or_default(), numbers.next().unwrap_or_default());
+            let rest: Vec<_> = numbers.map(|tag| (self.tag(tag), None)).collect();
+            given += moved as usize;
+            if !rest.is_empty() {
+                given += restorer.give_back(rest, End::Front).await?;
+            }
+            tags = tags.get((seen as usize).max(1)..).unwrap_or_default();
+        }
+        Ok(given)
+    }
+
+    fn args_to_give_back(&self, tags: &[u64]) -> Vec<Reply> {
+        let (prefix, sep, steps) = self.keys.list_parts();
+        let mut args: Vec<Reply> = vec![
+            prefix.into(),
+            sep.into(),
+            self.tag_prefix.as_str().into(),
+            (CHUNK_BYTES as i64).into(),
+            (steps.len() as i64).into(),
+        ];
+        args.extend(steps.iter().map(|&step| Reply::from(step)));
+        args.extend(tags.iter().map(|&tag| Reply::from(tag as i64)));
+        args
+    }
+
+    /// Reads held messages again and makes them young: their entries in `unacked`, none for one that is gone. Fewer than asked
+    /// for where they are large, but at least one.
+    pub async fn read(&self, link: &Link, tags: &[u64]) -> Result<Vec<Option<Bytes>>, Error> {
+        let mut args: Vec<Reply> =
+            vec![format!("{:.6}", now()).into(), self.tag_prefix.as_str().into(), (CHUNK_BYTES as i64).into()];
+        args.extend(tags.iter().map(|&tag| Reply::from(tag as i64)));
+        match link.run(&script::READ, &self.unacked_keys(), args).await? {
+            Reply::Array(entries) => Ok(entries.into_iter().map(link::bytes).collect()),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// Makes held messages young.
+    pub async fn refresh(&self, link: &Link, tags: &[u64]) -> Result<(), Error> {
+        let mut args: Vec<Reply> = vec![format!("{:.6}", now()).into(), self.tag_prefix.as_str().into()];
+        args.extend(tags.iter().map(|&tag| Reply::from(tag as i64)));
+        let index = [self.keys.unacked_index.as_str().into()];
+        link.run(&script::REFRESH, &index, args).await.map(drop)
+    }
+
+    fn unacked_keys(&self) -> [Reply; 2] {
+        [self.keys.unacked.as_str().into(), self.keys.unacked_index.as_str().into()]
+    }
+
     fn keys_of(&self, order: &QueueOrder) -> Vec<Reply> {
-        let mut keys: Vec<Reply> = vec![self.keys.unacked.as_str().into(), self.keys.unacked_index.as_str().into()];
+        let mut keys = self.unacked_keys().to_vec();
         for step in 0..self.keys.step_count() {
             keys.extend(order.queues().iter().map(|queue| Reply::from(self.keys.queue_step(queue, step))));
         }

@@ -46,6 +46,11 @@ impl Keys {
         self.steps.len()
     }
 
+    /// What the names of lists are made of: the prefix of all keys, what is put before a step, the steps.
+    pub fn list_parts(&self) -> (&str, &str, &[i64]) {
+        (&self.prefix, &self.sep, &self.steps)
+    }
+
     /// A queue's list for the step at `index`.
     pub fn queue_step(&self, queue: &str, index: usize) -> String {
         self.list(queue, self.steps[index])

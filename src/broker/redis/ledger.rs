@@ -3,15 +3,14 @@
 //! A tag on Redis outlives the connection it was delivered on. When a connection is lost its ledger goes to the next one,
 //! which sends the settlements that could not be sent; otherwise a finished task would run again.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use bytes::Bytes;
 use tokio::sync::Notify;
 
-use crate::broker::{Settle, Settlement, Tag};
+use crate::broker::{
+    Settle, Settlement, Tag,
+    redis::holdings::{Held, Holdings, Kept, Which},
+};
 
 /// A settlement to be sent.
 pub(super) type Entry = (u64, Settlement);
@@ -27,7 +26,7 @@ pub(super) struct Ledger {
 #[derive(Default)]
 struct Books {
     waiting: Vec<Entry>,
-    held: HashMap<u64, Held>,
+    held: Holdings,
     /// How many of `held` count against this connection's prefetch window: its own, until they are settled.
     own: usize,
     /// The length of `waiting` at which the courier wants to be woken again.
@@ -36,19 +35,6 @@ struct Books {
     forsaken: bool,
     heir: Option<Arc<Ledger>>,
     closed: bool,
-}
-
-/// A delivery that is not settled yet.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Held {
-    /// Delivered by a connection that is gone.
-    inherited: bool,
-    /// Nobody will settle it.
-    left: bool,
-    /// Its settlement waits.
-    settled: bool,
-    /// What was taken and from which queue, where the server keeps no note of it (`ack_emulation` off).
-    pub copy: Option<(Bytes, Arc<str>)>,
 }
 
 /// Settlements on their way, with what is needed to take them back.
@@ -60,7 +46,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// The copy of the delivery at `index`, if one was kept.
-    pub fn copy(&self, index: usize) -> Option<&(Bytes, Arc<str>)> {
+    pub fn copy(&self, index: usize) -> Option<&Kept> {
         self.held[index].copy.as_ref()
     }
 
@@ -80,7 +66,7 @@ impl Batch {
 
 impl Ledger {
     /// Notes deliveries before they are handed out. `copies` is empty where the server has them.
-    pub fn hold(&self, first: u64, count: usize, copies: Vec<(Bytes, Arc<str>)>) {
+    pub fn hold(&self, first: u64, count: usize, copies: Vec<Kept>) {
         let mut books = self.books();
         let mut copies = copies.into_iter();
         for tag in first..first + count as u64 {
@@ -102,7 +88,7 @@ impl Ledger {
         let mut books = self.books();
         let count = books.waiting.len().min(limit);
         let entries: Vec<Entry> = books.waiting.drain(..count).collect();
-        let held = entries.iter().map(|(tag, _)| books.held.remove(tag).unwrap_or_default()).collect();
+        let held = entries.iter().map(|(tag, _)| books.held.remove(*tag).unwrap_or_default()).collect();
         Batch { entries, held }
     }
 
@@ -126,15 +112,19 @@ impl Ledger {
         self.books().wake_at = count;
     }
 
-    /// Tags that are still to be settled by somebody.
-    pub fn tags_in_use(&self) -> Vec<u64> {
-        let books = self.books();
-        books.held.iter().filter(|(_, held)| !held.left && !held.settled).map(|(tag, _)| *tag).collect()
+    /// Tags from this one on that are still to be settled by somebody, in order, at most so many.
+    pub fn tags_in_use(&self, from: u64, limit: usize) -> Vec<u64> {
+        self.books().held.in_use_from(from, limit)
     }
 
-    /// Takes out everything that is held and not about to be settled, newest first.
-    pub fn take_held(&self) -> Vec<(u64, Held)> {
-        self.take(|_| true)
+    /// How many deliveries are held and not about to be settled.
+    pub fn held(&self) -> usize {
+        self.books().held.count(Which::Open)
+    }
+
+    /// Takes out about so many of what is held and not about to be settled, newest first.
+    pub fn take_held(&self, limit: usize) -> Vec<(u64, Held)> {
+        self.take(Which::Open, limit)
     }
 
     /// Takes out what was left by connections that are gone, newest first.
@@ -142,13 +132,15 @@ impl Ledger {
         if !std::mem::take(&mut self.books().forsaken) {
             return Vec::new();
         }
-        self.take(|held| held.left && held.inherited)
+        self.take(Which::Forsaken, usize::MAX)
     }
 
     /// Takes back what [`take_inherited_left`](Self::take_inherited_left) gave.
     pub fn put_left_back(&self, left: Vec<(u64, Held)>) {
         let mut books = self.books();
-        books.held.extend(left);
+        for (tag, held) in left {
+            books.held.insert(tag, held);
+        }
         books.forsaken = true;
     }
 
@@ -162,9 +154,7 @@ impl Ledger {
         let mut theirs = lost.books();
         let mut ours = self.books();
         ours.waiting.append(&mut theirs.waiting);
-        for (tag, held) in theirs.held.drain() {
-            ours.held.insert(tag, Held { inherited: true, ..held });
-        }
+        ours.held.inherit(&mut theirs.held);
         ours.forsaken = true;
         theirs.own = 0;
         theirs.heir = Some(self.clone());
@@ -172,11 +162,10 @@ impl Ledger {
         self.woken.notify_one();
     }
 
-    fn take(&self, wanted: impl Fn(&Held) -> bool) -> Vec<(u64, Held)> {
+    fn take(&self, which: Which, limit: usize) -> Vec<(u64, Held)> {
         let mut books = self.books();
-        let mut taken: Vec<(u64, Held)> = books.held.extract_if(|_, held| wanted(held) && !held.settled).collect();
+        let taken = books.held.take_newest(which, limit);
         books.own -= taken.iter().filter(|(_, held)| !held.inherited).count();
-        taken.sort_unstable_by_key(|(tag, _)| std::cmp::Reverse(*tag));
         taken
     }
 
@@ -191,12 +180,9 @@ impl Ledger {
             drop(guard);
             return heir.note(tag, settlement);
         }
-        let inherited = match books.held.get_mut(&tag) {
-            Some(held) if !books.closed && !held.settled => {
-                held.settled = true;
-                held.inherited
-            }
-            _ => return tracing::warn!("delivery {tag} is settled ({settlement:?}) after it was given back"),
+        let noted = if books.closed { None } else { books.held.settle(tag) };
+        let Some(inherited) = noted else {
+            return tracing::warn!("delivery {tag} is settled ({settlement:?}) after it was given back");
         };
         books.own -= usize::from(!inherited);
         books.waiting.push((tag, settlement));
@@ -213,9 +199,7 @@ impl Ledger {
             drop(books);
             return heir.forsake(tag);
         }
-        let Some(held) = books.held.get_mut(&tag) else { return };
-        held.left = true;
-        if held.inherited {
+        if books.held.leave(tag) == Some(true) {
             books.forsaken = true;
             drop(books);
             self.woken.notify_one();
@@ -271,7 +255,7 @@ mod tests {
         assert_eq!(ledger.drain(10).entries.len(), 1);
         settle(&ledger, 1);
         settle(&ledger, 99);
-        assert_eq!(tags(ledger.take_held()), [2]);
+        assert_eq!(tags(ledger.take_held(10)), [2]);
         settle(&ledger, 2);
         assert_eq!(ledger.drain(10).entries, []);
     }

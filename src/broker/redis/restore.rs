@@ -166,6 +166,11 @@ pub(super) fn now() -> f64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs_f64()
 }
 
+/// The payload of an entry and the queue it came from, as we have written them.
+pub(super) fn payload_and_queue(entry: &[u8]) -> Option<(&[u8], String)> {
+    parts(entry).map(|(payload, _, routing_key)| (payload, routing_key))
+}
+
 /// Payload, exchange and routing key of an entry. The payload need not be JSON where the rest is as we write it.
 fn parts(entry: &[u8]) -> Option<(&[u8], String, String)> {
     let text = |place: &std::ops::Range<usize>| json::parse(&entry[place.clone()]).ok()?.as_str().map(str::to_owned);

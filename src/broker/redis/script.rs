@@ -23,6 +23,12 @@ script! {
     EXCHANGE = "scripts/exchange.lua";
     /// Moves one held message back to its lists, unless somebody else has been there.
     GIVE_BACK = "scripts/give_back.lua";
+    /// Moves held messages back to the front of their lists, without anyone reading them.
+    GIVE_ALL_BACK = "scripts/give_all_back.lua";
+    /// Reads held messages again and makes them young.
+    READ = "scripts/read.lua";
+    /// Makes held messages young.
+    REFRESH = "scripts/refresh.lua";
     /// Deletes a lock that is still ours.
     UNLOCK = "scripts/unlock.lua";
     /// Binds an expiring queue and puts its exchange's deadline off.

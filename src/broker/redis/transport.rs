@@ -11,6 +11,7 @@ use crate::broker::{
         ledger::Ledger,
         link::{Lifeline, Link},
         options::RedisOptions,
+        unacked::RedisUnacked,
         url::RedisUrl,
     },
 };
@@ -33,6 +34,8 @@ pub(super) struct Heritage {
     pub next_tag: Arc<Mutex<u64>>,
     /// Ledgers of lost connections that no connection has taken over.
     orphans: Mutex<Vec<Arc<Ledger>>>,
+    /// Reads what is held, through whatever connection there is.
+    pub unacked: Arc<RedisUnacked>,
 }
 
 impl Heritage {
@@ -58,6 +61,7 @@ impl RedisTransport {
             tag_prefix: format!("{}-", uuid::Uuid::new_v4()),
             next_tag: Arc::new(Mutex::new(1)),
             orphans: Mutex::default(),
+            unacked: Arc::default(),
         };
         Ok(Self { url, options: Arc::new(options), heritage: Arc::new(heritage) })
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fred::{error::Error, types::Value as Reply};
+use fred::error::Error;
 use futures::future::BoxFuture;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -11,14 +11,14 @@ use crate::broker::{
     redis::{
         binding::{Bindings, SWEEP_INTERVAL},
         exchange::Exchange,
-        keys::Keys,
         ledger::Ledger,
         link::{Link, is_lost},
         options::RedisOptions,
-        restore::{Restorer, now},
+        restore::Restorer,
     },
 };
 
+/// What is held is refreshed in pieces of this many, with a rest after each: there may be a million.
 const CHUNK: usize = 500;
 /// What is held is shown to be alive this many times within the visibility timeout.
 const REFRESHES: u32 = 4;
@@ -27,7 +27,6 @@ const REFRESHES: u32 = 4;
 #[derive(Clone)]
 pub(super) struct Upkeep {
     pub link: Link,
-    pub keys: Keys,
     pub options: Arc<RedisOptions>,
     pub restorer: Restorer,
     pub bindings: Bindings,
@@ -38,9 +37,11 @@ pub(super) struct Upkeep {
 impl Upkeep {
     /// Does all of it until the connection ends.
     pub async fn run(self) {
+        // A connection may come after a long time without one, and the first sweep is our own.
+        self.refresh_held().await;
         let chores: [BoxFuture<'_, ()>; 4] = [
             Box::pin(check_health(&self.link, self.options.health_check_interval)),
-            Box::pin(self.refresh_held()),
+            Box::pin(self.keep_held()),
             Box::pin(self.sweep_unacked()),
             Box::pin(self.keep_bindings()),
         ];
@@ -51,21 +52,32 @@ impl Upkeep {
     }
 
     /// Keeps the score of what we hold young, so that nobody takes a long task for an abandoned one.
-    async fn refresh_held(&self) {
+    async fn keep_held(&self) {
         let interval = self.options.visibility_timeout / REFRESHES;
-        if !self.exchange.notes() || interval.is_zero() {
+        if interval.is_zero() {
             return;
         }
         loop {
             sleep(interval).await;
-            for chunk in self.ledger.tags_in_use().chunks(CHUNK) {
-                let mut args: Vec<Reply> = vec![self.keys.unacked_index.as_str().into(), "XX".into()];
-                let score = format!("{:.6}", now());
-                for tag in chunk {
-                    args.extend([score.as_str().into(), Reply::Bytes(self.exchange.tag(*tag))]);
-                }
-                self.note("refresh what is held", self.link.call("ZADD", args).await);
+            self.refresh_held().await;
+        }
+    }
+
+    async fn refresh_held(&self) {
+        if !self.exchange.notes() {
+            return;
+        }
+        let mut from = 0;
+        loop {
+            let tags = self.ledger.tags_in_use(from, CHUNK);
+            let Some(last) = tags.last() else { return };
+            from = last + 1;
+            let begun = Instant::now();
+            self.note("refresh what is held", self.exchange.refresh(&self.link, &tags).await);
+            if tags.len() < CHUNK || self.link.lifeline.reason().is_some() {
+                return;
             }
+            sleep(begun.elapsed()).await;
         }
     }
 
