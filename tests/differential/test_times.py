@@ -64,3 +64,30 @@ def test_protocol_1_with_local_times(base):
         run.publish({"task": "mark", "id": run.new_id(), "args": ["x"], "eta": soon, "utc": False})
 
     base.compare(scenario)
+
+
+ZONES = {
+    "named": {"timezone": "Europe/Berlin"},
+    "named, no UTC": {"timezone": "America/St_Johns", "enable_utc": False},
+    "system's": {"enable_utc": False},
+}
+
+
+@pytest.mark.parametrize("conf", ZONES.values(), ids=ZONES)
+def test_zones(pair_with, conf):
+    """`timezone` and `enable_utc`: what the client makes of times, when the tasks run, and how their times are shown."""
+
+    def scenario(run):
+        soon = now() + datetime.timedelta(seconds=0.3)
+        later = now() + datetime.timedelta(hours=1)
+        run.send("mark", "countdown", countdown=0.3)
+        run.send("mark", "aware", eta=soon.astimezone(datetime.timezone(datetime.timedelta(hours=-9))))
+        run.send("mark", "expires", expires=3600)
+        run.send("mark", "expires at", expires=later)
+        # Without an offset, around the hours that are skipped and repeated in Berlin, and in protocol 1.
+        for text in ("2025-03-30T00:59:59", "2025-03-30T01:00:00", "2025-10-26T00:30:00.25", "2025-10-26T01:30:00"):
+            run.publish([[text], {}, {}], {"id": run.new_id(), "task": "mark", "eta": text, "expires": later.isoformat()})
+            run.publish({"task": "mark", "id": run.new_id(), "args": [text], "eta": text, "utc": text < "2025-10"})
+
+    found = pair_with(conf=conf).compare(scenario)
+    assert len(found.did()) == 12

@@ -62,6 +62,31 @@ def test_the_window_is_right_again_after_a_reconnect(cut_site):
     assert window() == 4 + 3
 
 
+def test_what_waits_for_a_token_comes_again_and_what_is_active_runs_on(cut_site, tmp_path):
+    log, gate = tmp_path / "runs", tmp_path / "gate"
+    log.touch()
+    worker = cut_site.worker("-c", "2", "--without-gossip")
+    control = cut_site.proj.app.control
+    control.rate_limit("proj.add", "1/h", destination=["ours0@test"], reply=True, timeout=20, limit=1)
+    active = cut_site.proj.hold_here.delay(str(log), str(gate))
+    limited = [cut_site.proj.add.delay(n, 1) for n in range(3)]
+    assert limited[0].get(timeout=PATIENCE) == 1
+    eventually(lambda: runs(log), "it did not begin")
+    received = [f"Task proj.add[{result.id}] received" for result in limited]
+    eventually(lambda: all(line in worker.text() for line in received), "they were not received")
+    cut_site.proxy.cut()
+    eventually(lambda: all(worker.text().count(line) == 2 for line in received[1:]), "they were not received again")
+    # They wait as before: the token has been taken.
+    inspect = control.inspect(destination=["ours0@test"], timeout=20, limit=1)
+    assert [task["id"] for task in eventually(inspect.active)["ours0@test"]] == [active.id]
+    gate.touch()
+    assert active.get(timeout=PATIENCE) == 0
+    control.rate_limit("proj.add", None, destination=["ours0@test"], reply=True, timeout=20, limit=1)
+    assert [result.get(timeout=PATIENCE) for result in limited] == [1, 2, 3]
+    assert runs(log) == [active.id]
+    assert worker.text().count(" succeeded in ") == 4
+
+
 DISABLED = (
     "Retrying to {verb} a connection to the message broker after a connection loss has been disabled "
     "(app.conf.{setting}=False). Shutting down..."
