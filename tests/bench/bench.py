@@ -295,6 +295,10 @@ def contenders(args, kind: str) -> list[System]:
     seats = args.celery_seats or {"redis": 8, "amqp": 2}[kind]
     python_seats = args.seats or {"redis": 8, "amqp": 16}[kind]
     scale = 1 if kind == "redis" else 0.6
+    if args.max_tasks_per_child:
+        # What is measured is how children are replaced: as many of them, and as many tasks, for both.
+        celery, ours = (f"{worker} --max-tasks-per-child {args.max_tasks_per_child}" for worker in (celery, ours))
+        return [System("celery", f"{celery} -c {seats}", args.tasks), System("python", f"{ours} -c {seats}", args.tasks)]
     return [
         System("celery", f"{celery} -c {seats}", args.tasks),
         System("python", f"{ours} -c {python_seats}", int(args.tasks * 10 * scale)),
@@ -342,6 +346,7 @@ def main() -> None:
     parser.add_argument("--native-seats", type=int, default=64)
     parser.add_argument("--celery-seats", type=int)
     parser.add_argument("--idle", type=int, default=20)
+    parser.add_argument("--max-tasks-per-child", type=int, help="compares Celery's worker and ours in replacing children; implies --only-drain")
     parser.add_argument("--brokers", default="redis,amqp")
     parser.add_argument("--systems", default="celery,python,native,raw")
     parser.add_argument("--only-drain", action="store_true")
@@ -355,7 +360,7 @@ def main() -> None:
             rig = Rig(kind, store, rabbit)
             systems = [system for system in contenders(args, kind) if system.name in args.systems.split(",")]
             bench_drain(args, rig, systems, log)
-            if kind == "redis" and not args.only_drain:
+            if kind == "redis" and not args.only_drain and not args.max_tasks_per_child:
                 bench_rest(args, rig, systems, log)
 
 
