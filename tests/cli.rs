@@ -87,8 +87,6 @@ fn what_is_not_supported_is_refused_by_name() {
     for (arguments, name) in [
         (&["-D"][..], "--detach"),
         (&["-B"], "--beat"),
-        (&["--autoscale", "4,1"], "--autoscale"),
-        (&["-S", "state"], "--statedb"),
         (&["-P", "custom"], "custom"),
         (&["--pool-start-method", "spawn"], "--pool-start-method"),
         (&["--uid", "no-such-user"], "--uid"),

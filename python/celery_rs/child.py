@@ -14,7 +14,7 @@ from billiard import util as billiard_util
 from billiard.compat import mem_rss
 from billiard.context import ForkProcess
 from billiard.einfo import ExceptionInfo
-from celery import signals
+from celery import platforms, signals
 from celery._state import _set_task_join_will_block
 from celery.app import trace
 from celery.exceptions import SoftTimeLimitExceeded
@@ -31,7 +31,7 @@ logger = get_logger('celery.pool')
 #: Signals that a terminal or a service manager sends to the whole group; the parent decides what becomes of them.
 OF_THE_GROUP = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1')
 
-EX_OK, EX_FAILURE = 0, 1
+EX_OK, EX_FAILURE, EX_RECYCLE = 0, 1, pool.EX_RECYCLE
 
 
 class PoolProcess(ForkProcess):
@@ -75,7 +75,8 @@ class Plan:
         self.hostname = worker.hostname
         self.pool_class = worker.pool_cls
         self.seats = 1 if pool in ('prefork', 'solo') else worker.concurrency
-        self.asks_rss = pool == 'prefork' and bool(worker.max_memory_per_child)
+        self.statedb = worker.statedb
+        self.max_memory = worker.max_memory_per_child or 0 if pool == 'prefork' else 0
         self.green = green_library(pool)
         self.fork = os.fork if self.green is None else self.green.fork
         #: Where Celery's tracer looks for duplicates first; a set that its pool of processes never fills.
@@ -183,7 +184,10 @@ class PoolWorker(pool.Worker):
     def wait_for_job(self):
         self.works = True
         Seat(self.bridge, self.plan).work()
-        raise SystemExit(EX_OK)
+        if not self.bridge.recycled():
+            raise SystemExit(EX_OK)
+        tell_memory(self.plan)
+        raise SystemExit(EX_RECYCLE)
 
     def on_exit(self, pid, code):
         """The first that `_do_exit` does, and here the last."""
@@ -193,14 +197,25 @@ class PoolWorker(pool.Worker):
 def initialize(bridge, plan):
     from celery.concurrency import prefork
     common.clear_terminate_handler_fired()
+    # It would be undone below, and costs much: with cffi a C compiler's parser is run for it.
+    set_pdeathsig, platforms._set_pdeathsig = platforms._set_pdeathsig, int
     try:
         prefork.process_initializer(plan.app, plan.hostname)
     except BaseException as exc:
         bridge.failed(ExceptionInfo().traceback if isinstance(exc, Exception) else repr(exc))
         raise
+    finally:
+        platforms._set_pdeathsig = set_pdeathsig
     bridge.survive_zygote()
     common.reset_signals()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def tell_memory(plan):
+    """Why it leaves, if that is why, in billiard's words."""
+    used = mem_rss() if plan.max_memory else 0
+    if used > plan.max_memory:
+        billiard_util.warning(pool.MAXMEM_USED_FMT.format(used, plan.max_memory))
 
 
 def finish(code):
@@ -313,7 +328,7 @@ class Seat:
     def __init__(self, bridge, plan, is_process=True, announce=True):
         self.bridge = bridge
         self.app = plan.app
-        self.asks_rss = plan.asks_rss
+        self.asks_rss = bool(plan.max_memory)
         self.announce = announce
         self.requests = Requests(plan.app, plan.hostname)
         self.tasks = plan.app._tasks

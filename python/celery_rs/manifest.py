@@ -40,7 +40,7 @@ RESOLVED = (
 )
 
 
-def manifest(app, worker, pool):
+def manifest(app, worker, pool, state=None):
     """All of it, with the names of `Manifest`'s fields."""
     opaque = []
     backend = app.backend
@@ -70,6 +70,7 @@ def manifest(app, worker, pool):
         'control_commands': control_commands(),
         'backend': qualname(type(backend)),
         'relays_results': relay.relays(backend, app),
+        'state': state,
         'pid': os.getpid(),
     }
 

@@ -2,6 +2,7 @@
 import gc
 import io
 import json
+import logging
 import os
 import signal
 import sys
@@ -131,7 +132,7 @@ def exit_code(exc):
 def prepare(worker):
     """The rest of what Celery's main process does before its pool starts."""
     from celery import signals
-    from celery_rs import child, manifest, relay
+    from celery_rs import child, manifest, relay, statedb
     add_to_path(os.getcwd())
     app = worker.app
     # The worker's class is bound to the app through a proxy in some cases.
@@ -140,7 +141,8 @@ def prepare(worker):
     refuse_strategies(app, manifest)
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
     relay.install(app)
-    text = json.dumps(manifest.manifest(app, worker, pool))
+    state = statedb.read(worker)
+    text = json.dumps(manifest.manifest(app, worker, pool, state))
     from celery import platforms
     platforms.set_process_title('celeryd', info=f'{worker.hostname}:zygote')
     if not worker._custom_logging and worker.redirect_stdouts:
@@ -177,7 +179,6 @@ def warn_deprecated(app):
     if isinstance(source, str) and source.lower() == 'django.conf:settings':
         return
     if app.conf.maybe_warn_deprecated_settings():
-        import logging
         logging.getLogger('celery.apps.worker').warning(
             'Please run `celery upgrade settings path/to/settings.py` to avoid these warnings and to allow a smoother '
             'upgrade to Celery 6.0.'
@@ -200,11 +201,13 @@ def serve(bridge, plan, worker):
             return 1
         if request is None:
             return 0
-        place, descriptors = request
-        if place is None:
-            fork_steward(bridge, plan, worker, *descriptors)
+        kind, *details = request
+        if kind == 'child':
+            fork_child(bridge, plan, *details)
+        elif kind == 'steward':
+            fork_steward(bridge, plan, worker, *details)
         else:
-            fork_child(bridge, plan, *place, descriptors)
+            fork_writer(bridge, plan, *details)
 
 
 def fork_child(bridge, plan, index, serial, descriptors):
@@ -221,13 +224,13 @@ def fork_child(bridge, plan, index, serial, descriptors):
     bridge.forked(index, pid)
 
 
-def fork_steward(bridge, plan, worker, descriptor):
+def fork_steward(bridge, plan, worker, descriptors):
     pid = fork(plan)
     if pid == 0:
         become_child(bridge)
         from celery_rs import steward
-        steward.serve(worker, plan.pool, descriptor)
-    os.close(descriptor)
+        steward.serve(worker, plan.pool, *descriptors)
+    os.close(*descriptors)
     bridge.steward_forked(pid)
 
 
@@ -236,6 +239,26 @@ def fork(plan):
     for stream in (sys.stdout, sys.stderr):
         child.flush(stream)
     return plan.fork()
+
+
+def fork_writer(bridge, plan, clock, revoked):
+    """A process that writes the state database: what Celery changes for that is nothing to the zygote."""
+    pid = fork(plan)
+    if pid:
+        return bridge.saving(pid)
+    from celery.worker import state
+    from celery_rs import child, statedb
+    code = 1
+    try:
+        bridge.leave()
+        statedb.save(state, plan.statedb, plan.app.clock, revoked, clock)
+        code = 0
+    except BaseException:
+        logging.getLogger('celery.worker').exception('cannot save the state database %s', plan.statedb)
+    finally:
+        for stream in (sys.__stdout__, sys.__stderr__):
+            child.flush(stream)
+        os._exit(code)
 
 
 def become_child(bridge):

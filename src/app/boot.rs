@@ -3,13 +3,13 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    app::{Announcer, App, AppError, serializers},
+    app::{Announcer, App, AppError, scale, serializers},
     config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs},
     ipc::Manifest,
     pool::prefork::{Zygote, ZygoteCommand},
     serialization::{Map, Value, json},
     task::{Registry, TaskOptions},
-    worker::RevokedLimits,
+    worker::{AutoscaleRange, RevokedLimits},
 };
 
 /// The hidden subcommand that makes this program a zygote.
@@ -44,6 +44,8 @@ pub struct Booted {
     pub(super) args: WorkerArgs,
     pub(super) resolved: Resolved,
     pub(super) revokes: RevokedLimits,
+    /// `--autoscale`.
+    pub(super) autoscale: Option<AutoscaleRange>,
     pub(super) zygote: Option<(Zygote, ZygoteCommand)>,
 }
 
@@ -58,6 +60,10 @@ impl Resolved {
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
         self.0.get(name).and_then(Value::as_str)
+    }
+
+    pub(super) fn list(&self, name: &str) -> Option<&[Value]> {
+        self.0.get(name).and_then(Value::as_list)
     }
 
     pub(super) fn truth(&self, name: &str) -> Option<bool> {
@@ -82,6 +88,13 @@ impl App {
             serializers::settle(&mut settings, &manifest.serializers);
         }
         let resolved = manifest.as_ref().map(|manifest| object(&manifest.options)).transpose()?.unwrap_or_default();
+        let resolved = Resolved(resolved);
+        let autoscale = scale::range(&resolved, manifest.is_some(), &args, environment)?;
+        if manifest.is_none() && settings.worker.state_db.is_some() {
+            return Err(AppError::unsupported(
+                "--statedb is a file that Python reads and writes: it needs a Python app",
+            ));
+        }
         let queues = select_queues(&settings, manifest.as_ref(), &args)?;
         let python = manifest.as_ref().map_or(&[][..], |manifest| &manifest.tasks);
         let registry = Arc::new(self.registry(python, &TaskOptions::from_settings(&settings.task))?);
@@ -97,14 +110,23 @@ impl App {
             manifest,
             app: self,
             args,
-            resolved: Resolved(resolved),
+            resolved,
             revokes: revokes(environment)?,
+            autoscale,
             zygote,
         })
     }
 }
 
 impl Booted {
+    /// How many tasks may run at a time, as the banner tells it.
+    pub fn concurrency_line(&self) -> String {
+        match self.autoscale {
+            Some(range) => format!("{{min={}, max={}}}", range.min, range.max),
+            None => self.settings.worker.concurrency.seats(&self.settings.worker.pool).to_string(),
+        }
+    }
+
     /// One line for each thing that the app wants of Celery's main process and that this worker does not do.
     pub fn refusals(&self) -> Vec<String> {
         let mut lines = self.settings.refusals();

@@ -6,6 +6,7 @@ mod announcer;
 mod boot;
 mod builder;
 mod error;
+mod scale;
 mod serializers;
 mod transports;
 mod wiring;

@@ -62,7 +62,7 @@ impl Booted {
             None,
         );
         let is_redis = transports.iter().any(|transport| transport.capabilities().driver == "redis");
-        let events = EventDispatcher::new(self.event_options(is_redis), Clock::default(), publisher);
+        let events = EventDispatcher::new(self.event_options(is_redis), self.clock(), publisher);
         let completion = self.completion(backend.clone(), producer.clone(), &options, by_steward, python_backend);
         let pool_failed = pool_failure(pool.clone());
         let pool = pool.map(|pool| pool as Arc<dyn Pool>);
@@ -96,6 +96,15 @@ impl Booted {
             worker.add_hook(Arc::new(Mailbox::new(node)), false);
         }
         Ok(worker)
+    }
+
+    /// Where the state database has left off.
+    fn clock(&self) -> Clock {
+        let clock = Clock::default();
+        if let Some(state) = self.manifest.as_ref().and_then(|manifest| manifest.state.as_ref()) {
+            clock.adjust(state.clock.saturating_sub(1));
+        }
+        clock
     }
 
     fn celery_version(&self) -> &str {
@@ -184,12 +193,13 @@ impl Booted {
 
     fn worker_options(&self, timezone: TimeZone) -> Result<WorkerOptions, AppError> {
         let (broker, worker) = (&self.settings.broker, &self.settings.worker);
-        let concurrency = self.concurrency();
+        let (concurrency, autoscale) = (self.concurrency(), self.autoscale);
         Ok(WorkerOptions {
             hostname: self.hostname().to_owned(),
             queues: self.queues.consume_from().cloned().collect(),
-            concurrency,
-            native_seats: concurrency,
+            concurrency: autoscale.map_or(concurrency, |range| range.min),
+            autoscale,
+            native_seats: autoscale.map_or(concurrency, |range| range.max.max(1)),
             prefetch_multiplier: worker.prefetch_multiplier,
             eta_task_limit: worker.eta_task_limit,
             disable_prefetch: worker.disable_prefetch,
@@ -210,6 +220,7 @@ impl Booted {
             deduplicate: worker.deduplicate_successful_tasks,
             disable_rate_limits: worker.disable_rate_limits,
             revokes: self.revokes,
+            state: self.manifest.as_ref().and_then(|manifest| manifest.state.clone()),
             purge: self.args.purge,
         })
     }
@@ -310,6 +321,7 @@ impl Booted {
             pool.max_tasks_per_child = self.whole_number("max_tasks_per_child");
             pool.max_memory_per_child = self.whole_number("max_memory_per_child");
         }
+        pool.keeps_state = options.state.is_some();
         pool.proc_alive_timeout = self.settings.worker.proc_alive_timeout;
         Some(PreforkPool::staffed(zygote, pool))
     }

@@ -12,8 +12,6 @@ pub(super) fn refused(options: &WorkerOptions) -> Option<String> {
             "--detach is not supported: let systemd, a container or nohup put the worker in the background",
         ),
         (options.beat, "--beat is not supported: run `celery beat` as a process of its own"),
-        (options.autoscale.is_some(), "--autoscale is not supported: give a fixed --concurrency"),
-        (options.statedb.is_some(), "--statedb is not supported: revoked tasks are not kept over a restart"),
         (
             options.pool.as_deref() == Some("custom"),
             "custom pools are not supported: use prefork, threads, solo, gevent or eventlet",

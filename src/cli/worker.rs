@@ -193,7 +193,7 @@ fn banner(args: &WorkerArgs, booted: &Booted) -> Banner {
         app: booted.about.app.clone(),
         transport: url::broker_uri(&settings.broker.read_urls.join(";")),
         results: url::backend_uri(settings.result.backend.as_deref()),
-        concurrency: settings.worker.concurrency.seats(&settings.worker.pool).to_string(),
+        concurrency: booted.concurrency_line(),
         pool: settings.worker.pool.module().to_owned(),
         events: settings.worker.send_task_events,
         queues: booted.queues.consume_from().map(queue).collect(),

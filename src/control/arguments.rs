@@ -81,11 +81,17 @@ impl Arguments {
 
     /// A count, `fallback` where none is given.
     pub fn count(&self, name: &str, fallback: usize) -> Result<usize, CommandError> {
+        self.some_count(name).map(|count| count.unwrap_or(fallback))
+    }
+
+    /// A count; none for `None`.
+    pub fn some_count(&self, name: &str) -> Result<Option<usize>, CommandError> {
         match self.value(name) {
-            Value::Null => Ok(fallback),
+            Value::Null => Ok(None),
             value => value
                 .as_i64()
                 .and_then(|n| usize::try_from(n).ok())
+                .map(Some)
                 .ok_or_else(|| CommandError::arguments(format!("{name} must be a count"))),
         }
     }

@@ -1,7 +1,11 @@
 //! The pool by remote control: `pool_grow`, `pool_shrink`, `pool_restart`, `autoscale`.
 
 use crate::{
-    control::{CommandError, Node, arguments::Arguments, error::ok},
+    control::{
+        CommandError, Node,
+        arguments::Arguments,
+        error::{nok, ok},
+    },
     ipc::PoolKind,
     serialization::Value,
 };
@@ -9,6 +13,9 @@ use crate::{
 pub(super) async fn grow(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
     let by = arguments.count("n", 1)?;
     must_be_resizable(node).await?;
+    if scales_itself(node).await? {
+        return Ok(nok("pool_grow is not supported with autoscale. Adjust autoscale range instead."));
+    }
     node.ask(move |dispatcher| dispatcher.grow(by)).await?;
     Ok(ok("pool will grow"))
 }
@@ -16,6 +23,9 @@ pub(super) async fn grow(node: &Node, arguments: Arguments) -> Result<Value, Com
 pub(super) async fn shrink(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
     let by = arguments.count("n", 1)?;
     must_be_resizable(node).await?;
+    if scales_itself(node).await? {
+        return Ok(nok("pool_shrink is not supported with autoscale. Adjust autoscale range instead."));
+    }
     if node.options.pool.is_green() {
         node.ask(move |dispatcher| dispatcher.shrink_when_free(by)).await?;
         return Ok(ok("pool will shrink"));
@@ -32,8 +42,16 @@ pub(super) async fn restart(node: &Node, _: Arguments) -> Result<Value, CommandE
     Err(CommandError::value("Pool restarts not enabled"))
 }
 
-pub(super) async fn autoscale(_: &Node, _: Arguments) -> Result<Value, CommandError> {
-    Err(CommandError::value("Autoscale not enabled"))
+pub(super) async fn autoscale(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
+    let (max, min) = (arguments.some_count("max")?, arguments.some_count("min")?);
+    let range = node.ask(move |dispatcher| dispatcher.set_autoscale(max, min)).await?;
+    let (max, min) = range.ok_or_else(|| CommandError::value("Autoscale not enabled"))?;
+    Ok(ok(format!("autoscale now max={max} min={min}")))
+}
+
+/// Whether `--autoscale` decides how many children there are.
+async fn scales_itself(node: &Node) -> Result<bool, CommandError> {
+    node.ask(|dispatcher| dispatcher.autoscale_info().is_some()).await
 }
 
 /// Only children and greenlets can become more or fewer.

@@ -13,14 +13,19 @@ use crate::{
     ipc::PoolKind,
     pool::Pool,
     serialization::{Map, Value},
+    worker::AutoscaleInfo,
 };
 
 pub(super) async fn stats(node: &Node, _: Arguments) -> Result<Value, CommandError> {
-    let (totals, prefetch, pool, seats) = node
-        .ask(|worker| (worker.totals(), worker.prefetch_count(), worker.pool(), (worker.seats(), worker.running())))
+    let (totals, prefetch, pool, seats, scaler) = node
+        .ask(|worker| {
+            let seats = (worker.seats(), worker.running());
+            (worker.totals(), worker.prefetch_count(), worker.pool(), seats, worker.autoscale_info())
+        })
         .await?;
     let totals = totals.into_iter().map(|(name, total)| (name, total.into())).collect();
-    Ok(dict([
+    let scaler = scaler.map(|scaler| ("autoscaler".to_owned(), autoscaler(scaler)));
+    let told = [
         ("total", Value::Map(totals)),
         ("pid", std::process::id().into()),
         ("clock", node.clock().value().to_string().into()),
@@ -29,7 +34,13 @@ pub(super) async fn stats(node: &Node, _: Arguments) -> Result<Value, CommandErr
         ("broker", broker(node)),
         ("prefetch_count", prefetch.into()),
         ("rusage", getrusage(UsageWho::RUSAGE_SELF).map_or_else(|_| "N/A".into(), |usage| rusage(&usage))),
-    ]))
+    ];
+    Ok(Value::Map(told.map(owned).into_iter().chain(scaler).collect()))
+}
+
+fn autoscaler(scaler: AutoscaleInfo) -> Value {
+    let AutoscaleInfo { max, min, current, qty } = scaler;
+    dict([("max", max), ("min", min), ("current", current), ("qty", qty)].map(|(name, n)| (name, (n as u64).into())))
 }
 
 /// In the words of the Celery pool whose place ours takes: Flower reads them.

@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ipc::Manifest;
+use crate::ipc::{Manifest, SavedState};
 
 /// One task execution, as the child needs it. The body is never decoded by the parent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -172,6 +172,9 @@ pub enum ToChild {
     /// Finish what has begun (greenlets that still run are given up), run the shutdown hooks, exit with 0. Keep the socket open until then: a child that reads
     /// the end of it kills itself.
     Stop,
+    /// The same for one that is replaced because it has done its share of tasks or has outgrown its memory; the exit code
+    /// is billiard's `EX_RECYCLE`.
+    Recycle,
 }
 
 /// [`ToChild::Run`] of a job that its owner keeps; the same bytes.
@@ -236,6 +239,8 @@ pub enum ToZygote {
     },
     /// Fork a steward that serves the passed socket. There is no answer but the steward's own.
     ForkSteward,
+    /// Write this to the state database, in a process of its own; answered by [`FromZygote::Saving`].
+    Save(SavedState),
     /// Exit.
     Stop,
 }
@@ -256,6 +261,11 @@ pub enum FromZygote {
     Forked {
         /// Place in the pool.
         index: u32,
+        /// Its process id.
+        pid: i32,
+    },
+    /// The answer to a `Save`: it is being written by this process, whose end is told as a child's.
+    Saving {
         /// Its process id.
         pid: i32,
     },

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::ipc::SavedState;
+
 /// What the zygote tells the parent about the app it has loaded.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct Manifest {
@@ -65,6 +67,9 @@ pub struct Manifest {
     pub backend: String,
     /// Whether the child hands results to the parent (`redis`, `rpc`) or stores them itself.
     pub relays_results: bool,
+    /// What the state database holds; none without `--statedb`.
+    #[serde(default)]
+    pub state: Option<SavedState>,
     /// Process id of the zygote.
     pub pid: i32,
 }

@@ -11,6 +11,7 @@ mod frame;
 mod manifest;
 mod options;
 pub mod socket;
+mod state;
 
 pub use codec::MAX_FRAME;
 pub use errand::{Errand, FromSteward, ToSteward};
@@ -18,3 +19,4 @@ pub use error::IpcError;
 pub use frame::{Ended, FromChild, FromZygote, Job, Report, Stored, ToChild, ToChildRef, ToZygote};
 pub use manifest::{Manifest, PoolKind, TaskManifest};
 pub use options::ZygoteOptions;
+pub use state::SavedState;

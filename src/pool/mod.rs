@@ -31,6 +31,9 @@ pub trait Pool: Send + Sync {
     fn size(&self) -> usize;
     /// Process ids of the children, for `inspect stats`.
     fn pids(&self) -> Vec<i32>;
+    /// Has the state database written. The pool must have been started to keep one, and then ends only after this was asked.
+    /// The answer is the error's text where it could not be written; no answer means that the pool has ended.
+    fn save(&self, state: crate::ipc::SavedState) -> oneshot::Receiver<Result<(), String>>;
     /// Ends all children: waits for what has begun until `grace` is over (none waits for ever), then kills.
     fn stop(&self, grace: Option<Duration>) -> oneshot::Receiver<()>;
 }

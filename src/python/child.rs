@@ -75,6 +75,11 @@ impl Child {
         }
     }
 
+    /// Whether there will be no more jobs because another child takes its place.
+    fn recycled(&self) -> bool {
+        self.inbox.is_recycled()
+    }
+
     /// Keeps the report of a job for the next write, which follows from `next_job`.
     #[pyo3(signature = (number, ended, runtime, stored, rss_kib))]
     fn done(

@@ -79,6 +79,7 @@ struct State {
     /// Answers to come that nobody waits for any more, by job.
     forgotten: HashMap<u64, usize>,
     stopping: bool,
+    recycled: bool,
     waiting: Vec<Arc<Wakeup>>,
 }
 
@@ -146,6 +147,11 @@ impl Inbox {
             closing: state.closing,
             stopping: state.stopping,
         }
+    }
+
+    /// Whether it was told to stop because it is replaced.
+    pub(super) fn is_recycled(&self) -> bool {
+        self.state().recycled
     }
 
     /// Nothing runs any more, as far as time limits and signals are concerned.
@@ -245,6 +251,7 @@ impl Inbox {
                 ToChild::Close => state.closing = true,
                 ToChild::Signal { number, signum, group } => signals.push((number, signum, group)),
                 ToChild::Stop => state.stopping = true,
+                ToChild::Recycle => (state.stopping, state.recycled) = (true, true),
             }
         }
         for waiter in state.waiting.drain(..) {

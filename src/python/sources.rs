@@ -10,12 +10,13 @@ use crate::python::steward::Steward;
 use crate::python::zygote::Zygote;
 
 const IMPORTER: &str = include_str!("../../python/celery_rs/embedded.py");
-const MODULES: [(&str, &str); 15] = [
+const MODULES: [(&str, &str); 16] = [
     ("celery_rs", include_str!("../../python/celery_rs/__init__.py")),
     ("celery_rs.plain", include_str!("../../python/celery_rs/plain.py")),
     ("celery_rs.manifest", include_str!("../../python/celery_rs/manifest.py")),
     ("celery_rs.document", include_str!("../../python/celery_rs/document.py")),
     ("celery_rs.relay", include_str!("../../python/celery_rs/relay.py")),
+    ("celery_rs.statedb", include_str!("../../python/celery_rs/statedb.py")),
     ("celery_rs.request", include_str!("../../python/celery_rs/request.py")),
     ("celery_rs.outcome", include_str!("../../python/celery_rs/outcome.py")),
     ("celery_rs.child", include_str!("../../python/celery_rs/child.py")),

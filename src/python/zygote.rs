@@ -13,9 +13,10 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use pyo3::exceptions::{PyConnectionError, PyRuntimeError};
 use pyo3::prelude::*;
+use pyo3::types::PyTuple;
 
 use crate::ipc::socket::{Channel, from_stdin};
-use crate::ipc::{FromZygote, IpcError, Manifest, ToZygote, ZygoteOptions};
+use crate::ipc::{FromZygote, IpcError, Manifest, SavedState, ToZygote, ZygoteOptions};
 use crate::python::{PythonError, interpreter, sources};
 
 /// From start to end; the exit code of this process, or of the child that it has become.
@@ -58,9 +59,6 @@ pub(super) struct Zygote {
     state: Mutex<State>,
 }
 
-/// Index and serial of a child, or none for a steward; and descriptors.
-type Request = (Option<(u32, u32)>, Vec<i32>);
-
 struct State {
     /// None in a forked child.
     channel: Option<Channel>,
@@ -94,18 +92,23 @@ impl Zygote {
         Ok(())
     }
 
-    /// Waits for the next request, None to leave: the place of a child to fork, or None for a steward, and the
-    /// descriptors that it serves.
-    fn next(&self, py: Python<'_>) -> PyResult<Option<Request>> {
+    /// Waits for the next request, None to leave: `("child", index, serial, descriptors)`, `("steward", descriptors)`,
+    /// `("save", clock, revoked)`.
+    fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         loop {
             py.check_signals()?;
             let mut state = self.state.lock().map_err(poisoned)?;
             state.reap()?;
             match state.request() {
                 Ok(Some(ToZygote::Fork { index, serial })) => {
-                    return Ok(Some((Some((index, serial)), state.descriptors::<2>()?)));
+                    return ("child", index, serial, state.descriptors::<2>()?).into_pyobject(py).map(Some);
                 }
-                Ok(Some(ToZygote::ForkSteward)) => return Ok(Some((None, state.descriptors::<1>()?))),
+                Ok(Some(ToZygote::ForkSteward)) => {
+                    return ("steward", state.descriptors::<1>()?).into_pyobject(py).map(Some);
+                }
+                Ok(Some(ToZygote::Save(SavedState { revoked, clock }))) => {
+                    return ("save", clock, revoked).into_pyobject(py).map(Some);
+                }
                 Ok(Some(ToZygote::Stop)) | Err(IpcError::Closed) => return Ok(None),
                 Ok(None) => {}
                 Err(error) => return Err(refuse(error.to_string())),
@@ -124,6 +127,13 @@ impl Zygote {
     fn steward_forked(&self, pid: i32) -> PyResult<()> {
         self.state.lock().map_err(poisoned)?.children.push(Pid::from_raw(pid));
         Ok(())
+    }
+
+    /// A process has been forked that saves the state.
+    fn saving(&self, pid: i32) -> PyResult<()> {
+        let mut state = self.state.lock().map_err(poisoned)?;
+        state.children.push(Pid::from_raw(pid));
+        state.send(&FromZygote::Saving { pid })
     }
 
     /// In a forked child: forgets the zygote's socket and children, and treats `SIGCHLD` as before.

@@ -21,6 +21,7 @@ use crate::{
     },
     task::Runner,
     worker::{
+        autoscale::Autoscaler,
         command::Command,
         due,
         eta::EtaQueue,
@@ -63,8 +64,10 @@ pub struct Dispatcher {
     processed: u64,
     /// Read by the session at each connect.
     pub(super) queues: watch::Sender<Vec<Queue>>,
-    /// What the prefetch window is computed from; changed by `pool_grow` and `pool_shrink`.
+    /// Python seats, from which the prefetch window is computed; changed by `pool_grow`, `pool_shrink` and autoscale.
     pub(super) seats: usize,
+    /// With `--autoscale`.
+    pub(super) autoscaler: Option<Autoscaler>,
     /// Set by a remote `shutdown`.
     pub(super) asked: Option<Shutdown>,
     live: Option<Live>,
@@ -105,8 +108,12 @@ impl Dispatcher {
     ) -> Self {
         let options = &services.options;
         let seats = options.concurrency;
-        let qos = Qos::new(base_prefetch(options, seats), options.eta_task_limit);
-        let revoked = Revoked::new(options.revokes);
+        let qos = Qos::new(first_window(options), options.eta_task_limit);
+        let autoscaler = options.autoscale.map(|range| Autoscaler::new(range, Instant::now()));
+        let mut revoked = Revoked::new(options.revokes);
+        if let Some(state) = &options.state {
+            revoked.restore(&state.revoked, Instant::now());
+        }
         Self {
             services,
             receiver,
@@ -120,6 +127,7 @@ impl Dispatcher {
             processed: 0,
             queues,
             seats,
+            autoscaler,
             asked: None,
             live: None,
             numbers: 0,
@@ -269,6 +277,11 @@ impl Dispatcher {
         }
         let (signal, signals) = mpsc::channel(4);
         self.state.reserve(request.number, Entry::new(&request, signal));
+        if let Some(autoscaler) = &mut self.autoscaler {
+            let now = Instant::now();
+            autoscaler.received(now);
+            self.autoscale(now);
+        }
         self.executions.spawn(execute::execute(request, self.services.clone(), signals));
     }
 
@@ -354,7 +367,7 @@ impl Dispatcher {
             info!(target: "celery.worker.consumer.consumer",
                 "Temporarily reducing the prefetch count to {reduced} to avoid over-fetching since {active} tasks are currently \
                  being processed.\nThe prefetch count will be gradually restored to {} as the tasks complete processing.",
-                base_prefetch(options, self.seats));
+                self.qos.whole());
         }
     }
 
@@ -378,7 +391,7 @@ impl Dispatcher {
             // replaced before it has ended.
             let held = self.state.len();
             let unsettled = held - self.state.early() + self.rates.len();
-            window = self.qos.without_prefetch(unsettled, self.seats.saturating_sub(held));
+            window = self.qos.without_prefetch(unsettled, self.most_seats().saturating_sub(held));
         }
         if let Some(count) = window.and_then(|window| self.qos.changed(window)) {
             live.connection.set_prefetch(count);
@@ -392,6 +405,11 @@ impl Dispatcher {
 /// What can be running or about to: the pools' seats times the multiplier.
 pub(super) fn base_prefetch(options: &super::options::WorkerOptions, seats: usize) -> u32 {
     u32::try_from(seats).unwrap_or(u32::MAX).saturating_mul(options.prefetch_multiplier)
+}
+
+/// The window of a worker that starts: with autoscale, for as many children as there may be.
+pub(super) fn first_window(options: &super::options::WorkerOptions) -> u32 {
+    base_prefetch(options, options.autoscale.map_or(options.concurrency, |range| range.max.max(1)))
 }
 
 /// The next deliveries. When their stream has ended there is nothing to hear until the session says what became of the

@@ -1,4 +1,5 @@
-//! What the dispatcher does by the clock: requests whose time has come, and tokens of rate limits.
+//! What the dispatcher does by the clock: requests whose time has come, and tokens of rate limits, and
+//! autoscale.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,7 +18,8 @@ impl Dispatcher {
     pub(super) fn next_due(&self) -> Option<Duration> {
         let eta = self.eta.next(self.has_room()).map(|eta| eta.duration_since(SystemTime::now()).unwrap_or_default());
         let rate = self.rates.next().map(|at| at.saturating_duration_since(Instant::now()));
-        eta.into_iter().chain(rate).min()
+        let scale = self.autoscaler.as_ref().map(|scaler| scaler.next_look().saturating_duration_since(Instant::now()));
+        eta.into_iter().chain(rate).chain(scale).min()
     }
 
     /// Starts what is due, and has what will be due soon read again.
@@ -34,6 +36,10 @@ impl Dispatcher {
         self.eta.read_ahead(now, &self.services.reports);
         while let Some(request) = self.rates.pop_ready(Instant::now()) {
             self.start(request);
+        }
+        let now = Instant::now();
+        if self.autoscaler.as_ref().is_some_and(|autoscaler| autoscaler.next_look() <= now) {
+            self.autoscale(now);
         }
     }
 

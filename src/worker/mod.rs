@@ -4,6 +4,7 @@
 //! [`execute`]. Neighbours (remote control, mingle, gossip) are not known here: they come as [`SessionHook`]s and talk
 //! through a [`WorkerHandle`].
 
+mod autoscale;
 mod command;
 pub mod completion;
 mod dispatcher;
@@ -38,12 +39,13 @@ use std::{sync::Arc, time::Duration};
 use futures::future::BoxFuture;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 use crate::{
     backend::ResultBackend,
     broker::{Connection, Transport},
     event::{EventDispatcher, EventPump, WorkerStats},
+    ipc::SavedState,
     pool::{NativePool, Pool},
     producer::Producer,
     protocol::Queue,
@@ -57,6 +59,7 @@ use receive::Receiver;
 use services::Services;
 use session::Session;
 
+pub use autoscale::AutoscaleRange;
 pub use command::{Command, WorkerHandle};
 pub use dispatcher::Dispatcher;
 pub use main_signals::{MainSignal, MainSignals};
@@ -65,10 +68,13 @@ pub use orders::PoolBusy;
 pub use publisher::SessionPublisher;
 pub use session::SessionHook;
 pub use shutdown::{Shutdown, StopReason};
-pub use snapshot::{Scheduled, TaskInfo};
+pub use snapshot::{AutoscaleInfo, Scheduled, TaskInfo};
 
 /// How long the last events and results may take to leave once all tasks have ended.
 const FAREWELL: Duration = Duration::from_secs(5);
+
+/// How long the writing of the state database may take.
+const SAVING: Duration = Duration::from_secs(10);
 
 /// The wires between the session and those who publish; made first, because backend and producer hang on them.
 pub struct Wires {
@@ -190,7 +196,7 @@ impl Worker {
             policy: options.connection.clone(),
             queues: self.queues.subscribe(),
             hostname: options.hostname.clone(),
-            prefetch: dispatcher::base_prefetch(&options, options.concurrency),
+            prefetch: dispatcher::first_window(&options),
             purge: options.purge,
             before,
             after,
@@ -337,12 +343,26 @@ async fn cut(dispatcher: &mut Dispatcher, inbox: &mut Inbox) {
     }
 }
 
+/// Has the state database written, and says so if it could not be.
+async fn save(pool: &dyn Pool, state: SavedState) {
+    let failure = match tokio::time::timeout(SAVING, pool.save(state)).await {
+        Ok(Ok(Ok(()))) => return,
+        Ok(Ok(Err(failure))) => failure,
+        Ok(Err(_)) => "the pool has ended".to_owned(),
+        Err(_) => format!("it was not written within {} seconds", SAVING.as_secs()),
+    };
+    error!(target: "celery.worker", "revoked tasks are not kept over the restart: {failure}");
+}
+
 /// Sends what is still queued and disconnects.
 async fn put_away(dispatcher: Dispatcher, services: &Services) {
     if tokio::time::timeout(FAREWELL, services.events.flush()).await.is_err() {
         warn!(target: "celery.events.dispatcher", "the last events could not be sent");
     }
     if let Some(pool) = &services.pool {
+        if let Some(state) = dispatcher.state_to_save() {
+            save(&**pool, state).await;
+        }
         // An error means that the pool has ended already.
         let _ = pool.stop(None).await;
     }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use crate::{
+    ipc::SavedState,
     pool::TimeLimits,
     protocol::{Queue, time::TimeZone},
     serialization::AcceptContent,
+    worker::autoscale::AutoscaleRange,
 };
 
 /// How one worker is to behave. Made by `app` from the settings; tests make their own.
@@ -15,8 +17,10 @@ pub struct WorkerOptions {
     pub hostname: String,
     /// The queues to consume, in order.
     pub queues: Vec<Queue>,
-    /// Python seats, and the number that the prefetch window is computed from.
+    /// Python seats at start, and the number that the prefetch window is computed from.
     pub concurrency: usize,
+    /// `--autoscale`: the children become more and fewer within this range, and the window is computed from its maximum.
+    pub autoscale: Option<AutoscaleRange>,
     /// Seats of native tasks.
     pub native_seats: usize,
     /// `worker_prefetch_multiplier`: deliveries held per seat; 0 is unlimited. Default 4.
@@ -47,6 +51,8 @@ pub struct WorkerOptions {
     pub disable_rate_limits: bool,
     /// Most revoked ids that are kept, and for how long.
     pub revokes: RevokedLimits,
+    /// What was kept over a restart, and is to be kept over the next one; none without `--statedb`.
+    pub state: Option<SavedState>,
     /// `--purge`: empty the queues before consuming.
     pub purge: bool,
 }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tracing::{error, info};
+use tracing::{debug, error, info};
 
 use crate::{
     pool::TimeLimits,
@@ -10,6 +10,7 @@ use crate::{
     serialization::{Map, Value},
     task::RateLimit,
     worker::{
+        autoscale::Scale,
         dispatcher::{Dispatcher, base_prefetch},
         execute::Signal,
         shutdown::Shutdown,
@@ -98,21 +99,60 @@ impl Dispatcher {
         })
     }
 
-    /// More seats.
+    /// More Python seats.
     pub fn grow(&mut self, by: usize) {
         self.resize(self.seats.saturating_add(by), i32::try_from(by).unwrap_or(i32::MAX));
     }
 
-    /// Fewer seats.
+    /// Fewer Python seats: as many as are idle, at most.
     ///
     /// # Errors
-    /// When fewer children than that are idle; nothing is changed then.
+    /// When fewer than that are idle; those are gone then, as with Celery.
     pub fn shrink(&mut self, by: usize) -> Result<(), PoolBusy> {
-        if self.state.active().saturating_add(by) > self.seats {
-            return Err(PoolBusy);
+        let gone = by.min(self.seats.saturating_sub(self.state.active_python()));
+        self.resize(self.seats - gone, -i32::try_from(gone).unwrap_or(i32::MAX));
+        if gone < by { Err(PoolBusy) } else { Ok(()) }
+    }
+
+    /// Changes the range of `--autoscale`, and grows or shrinks into it at once. Gives back the new `(max, min)`; none
+    /// without autoscale.
+    pub fn set_autoscale(&mut self, max: Option<usize>, min: Option<usize>) -> Option<(usize, usize)> {
+        let range = self.autoscaler.as_ref()?.range();
+        let (max, min) = (max.unwrap_or(range.max), min.unwrap_or(range.min));
+        if max != range.max && max < self.seats {
+            self.scale(Scale::Down(self.seats - max));
         }
-        self.resize(self.seats - by, -i32::try_from(by).unwrap_or(i32::MAX));
-        Ok(())
+        if min != range.min && min > self.seats {
+            self.scale(Scale::Up(min - self.seats));
+        }
+        if let Some(autoscaler) = &mut self.autoscaler {
+            autoscaler.set_range(max, min);
+        }
+        self.resize_window();
+        Some((max, min))
+    }
+
+    /// More or fewer children, if autoscale is on and there is reason.
+    pub(super) fn autoscale(&mut self, now: Instant) {
+        let (qty, seats) = (self.state.reserved_python(), self.seats);
+        if let Some(scale) = self.autoscaler.as_mut().and_then(|autoscaler| autoscaler.decide(qty, seats, now)) {
+            self.scale(scale);
+        }
+    }
+
+    fn scale(&mut self, scale: Scale) {
+        match scale {
+            Scale::Up(by) => {
+                info!(target: "celery.worker.autoscale", "Scaling up {by} processes.");
+                self.grow(by);
+            }
+            Scale::Down(by) => {
+                info!(target: "celery.worker.autoscale", "Scaling down {by} processes.");
+                if self.shrink(by).is_err() {
+                    debug!(target: "celery.worker.autoscale", "Autoscaler won't scale down: all processes busy.");
+                }
+            }
+        }
     }
 
     /// Fewer seats, even if all are busy: greenlets that are too many end with their tasks.
@@ -164,10 +204,21 @@ impl Dispatcher {
         if let Some(pool) = &self.services.pool {
             pool.resize(by);
         }
+        self.resize_window();
+    }
+
+    /// The prefetch window follows the seats, or, with autoscale, what they may become.
+    pub(super) fn resize_window(&mut self) {
+        let seats = self.most_seats();
         // A window that was never limited stays so; one of no seats would be taken for unlimited.
         if self.services.options.prefetch_multiplier > 0 && seats > 0 {
             self.qos.resize(base_prefetch(&self.services.options, seats));
         }
+    }
+
+    /// As many Python seats as there are, or, with autoscale, as there may be.
+    pub(super) fn most_seats(&self) -> usize {
+        self.autoscaler.as_ref().map_or(self.seats, |autoscaler| autoscaler.range().max.max(1))
     }
 
     fn is_held(&self, id: &str) -> bool {

@@ -59,6 +59,11 @@ impl Qos {
         self.reduced.unwrap_or(self.base)
     }
 
+    /// The same when nothing is reduced.
+    pub fn whole(&self) -> u32 {
+        self.base
+    }
+
     /// What the window should be now; a transport that cannot count so far has its own way with it.
     pub fn value(&self) -> u32 {
         if self.base == 0 {

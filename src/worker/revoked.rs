@@ -2,7 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -27,6 +27,20 @@ impl Revoked {
     /// None yet.
     pub fn new(limits: RevokedLimits) -> Self {
         Self { ids: HashMap::new(), order: VecDeque::new(), stamps: Map::new(), limits }
+    }
+
+    /// Notes what was revoked before a restart, oldest first, so many seconds ago.
+    pub fn restore(&mut self, revoked: &[(String, f64)], now: Instant) {
+        for (id, age) in revoked {
+            let age = Duration::try_from_secs_f64(*age).unwrap_or_default();
+            self.insert(id.as_str(), now.checked_sub(age).unwrap_or(now));
+        }
+    }
+
+    /// The ids, oldest first, with the seconds since they were revoked.
+    pub fn ages(&self, now: Instant) -> Vec<(String, f64)> {
+        let current = self.order.iter().filter(|(id, at)| self.ids.get(id) == Some(at));
+        current.map(|(id, at)| (id.clone(), now.saturating_duration_since(*at).as_secs_f64())).collect()
     }
 
     /// Whether a task is revoked by its id.
@@ -97,8 +111,6 @@ impl Revoked {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     fn revoked(max: usize, expires: u64) -> Revoked {
@@ -138,6 +150,18 @@ mod tests {
         }
         assert!(!revoked.contains("a") && revoked.contains("b") && revoked.contains("c"));
         assert_eq!(revoked.ids().collect::<Vec<_>>(), ["b", "c"]);
+    }
+
+    #[test]
+    fn what_was_revoked_before_a_restart_keeps_its_age() {
+        let mut revoked = revoked(3, 60);
+        let now = Instant::now();
+        revoked.restore(&[("a".to_owned(), 50.0), ("b".to_owned(), 1.0), ("c".to_owned(), f64::NAN)], now);
+        let ages: Vec<(String, u64)> =
+            revoked.ages(now).into_iter().map(|(id, age)| (id, age.round() as u64)).collect();
+        assert_eq!(ages, [("a".to_owned(), 50), ("b".to_owned(), 1), ("c".to_owned(), 0)]);
+        revoked.insert("d", now + Duration::from_secs(11));
+        assert!(!revoked.contains("a") && revoked.contains("b"));
     }
 
     #[test]

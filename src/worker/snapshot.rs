@@ -2,18 +2,19 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tracing::warn;
 
 use crate::{
+    ipc::SavedState,
     pool::{Accepted, Pool},
     protocol::{Message, Queue, TaskHeaders},
     task::Registry,
     worker::{
-        completion::Completion, dispatcher::Dispatcher, receive::Receiver, request::Request, shelf::OnShelf,
-        state::Entry,
+        completion::Completion, dispatcher::Dispatcher, receive::Receiver, request::Request, services::Services,
+        shelf::OnShelf, state::Entry,
     },
 };
 
@@ -42,6 +43,19 @@ pub struct TaskInfo {
     pub acknowledged: bool,
     /// When it may start at the earliest, for one that waits for its time.
     pub eta: Option<SystemTime>,
+}
+
+/// `Autoscaler.info()` of `celery/worker/autoscale.py`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AutoscaleInfo {
+    /// Most children.
+    pub max: usize,
+    /// Fewest children.
+    pub min: usize,
+    /// How many there are.
+    pub current: usize,
+    /// How many requests wait for them or run in them.
+    pub qty: usize,
 }
 
 impl TaskInfo {
@@ -137,6 +151,13 @@ impl Dispatcher {
         self.revoked.ids().map(str::to_owned).collect()
     }
 
+    /// What is to be kept over a restart; none without `--statedb`.
+    pub fn state_to_save(&self) -> Option<SavedState> {
+        let Services { options, events, .. } = &*self.services;
+        options.state.as_ref()?;
+        Some(SavedState { revoked: self.revoked.ages(Instant::now()), clock: events.clock().value() })
+    }
+
     /// How often each task was accepted since the start.
     pub fn totals(&self) -> Vec<(String, u64)> {
         self.state.totals().iter().map(|(name, total)| (name.clone(), *total)).collect()
@@ -170,6 +191,13 @@ impl Dispatcher {
     /// How many tasks run.
     pub fn running(&self) -> usize {
         self.state.active()
+    }
+
+    /// What `--autoscale` has come to; none without it.
+    pub fn autoscale_info(&self) -> Option<AutoscaleInfo> {
+        let range = self.autoscaler.as_ref()?.range();
+        let (current, qty) = (self.seats, self.state.reserved_python());
+        Some(AutoscaleInfo { max: range.max, min: range.min, current, qty })
     }
 
     /// What writes the ends that no child tells.

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use crate::{
     pool::Accepted,
     protocol::{Message, TaskHeaders},
-    task::TaskDefinition,
+    task::{Runner, TaskDefinition},
     worker::{execute::Signal, request::Request},
 };
 
@@ -38,6 +38,10 @@ impl Entry {
             signal,
         }
     }
+
+    fn is_python(&self) -> bool {
+        matches!(self.definition.runner, Runner::Python)
+    }
 }
 
 /// Everything reserved or active, and the totals. Owned by the dispatcher; others see snapshots.
@@ -45,12 +49,15 @@ impl Entry {
 pub struct State {
     requests: HashMap<u64, Entry>,
     active: usize,
+    /// Those of the requests that need a child, and those of the active ones.
+    python: (usize, usize),
     totals: HashMap<String, u64>,
 }
 
 impl State {
     /// A request goes to a pool.
     pub fn reserve(&mut self, number: u64, entry: Entry) {
+        self.python.0 += usize::from(entry.is_python());
         self.requests.insert(number, entry);
     }
 
@@ -59,6 +66,7 @@ impl State {
         let Some(entry) = self.requests.get_mut(&number) else { return };
         entry.accepted = Some(accepted);
         self.active += 1;
+        self.python.1 += usize::from(entry.is_python());
         let name = entry.headers.display_name();
         match self.totals.get_mut(name) {
             Some(total) => *total += 1,
@@ -70,6 +78,8 @@ impl State {
     pub fn forget(&mut self, number: u64) -> Option<Entry> {
         let entry = self.requests.remove(&number)?;
         self.active -= usize::from(entry.accepted.is_some());
+        self.python.0 -= usize::from(entry.is_python());
+        self.python.1 -= usize::from(entry.is_python() && entry.accepted.is_some());
         Some(entry)
     }
 
@@ -96,6 +106,16 @@ impl State {
     /// How many are acknowledged when they begin, or have been.
     pub fn early(&self) -> usize {
         self.requests.values().filter(|entry| !entry.definition.options.acks_late).count()
+    }
+
+    /// How many are for children, begun or not.
+    pub fn reserved_python(&self) -> usize {
+        self.python.0
+    }
+
+    /// How many have begun in children and not ended.
+    pub fn active_python(&self) -> usize {
+        self.python.1
     }
 
     /// How often each task was accepted since the start.

@@ -2,9 +2,10 @@
 
 import collections
 import os
+import threading
 import time
 
-from celery import Celery
+from celery import Celery, signals
 from celery.exceptions import Ignore, Reject
 from kombu import Queue
 
@@ -201,6 +202,32 @@ def hold_tidily(self, path, gate):
 def leave(code):
     raise SystemExit(code)
 
+
+@app.task(name="proj.grow_later")
+def grow_later(mib):
+    """A thread of the child's own takes so much memory once the task has ended."""
+    process = os.getpid()
+
+    def grow():
+        time.sleep(0.2)
+        kept.append(bytearray(b"x" * (mib << 20)))
+
+    threading.Thread(target=grow, daemon=True).start()
+    return process
+
+
+kept = []
+
+if os.environ.get("PROJ_SLOW_CHILD"):
+
+    @signals.worker_process_init.connect
+    def be_slow(**kwargs):
+        """The first child that comes along takes long to come up."""
+        try:
+            os.close(os.open(os.environ["PROJ_SLOW_CHILD"], os.O_CREAT | os.O_EXCL))
+        except FileExistsError:
+            return
+        time.sleep(60)
 
 if os.environ.get("PROJ_HOOKS"):
     import green_hooks  # noqa: F401

@@ -55,13 +55,15 @@ class Site:
             for name, value in saved.items():
                 os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
-    def worker(self, *args: str, kind: str = "ours", env: dict[str, str] | None = None, ready: bool = True) -> Worker:
+    def worker(
+        self, *args: str, kind: str = "ours", env: dict[str, str] | None = None, ready: bool = True, name: str | None = None
+    ) -> Worker:
         program = {
             "ours": [os.environ["CELERY_RS_BIN"]],
             "native": [os.environ["CELERY_RS_NATIVE_BIN"]],
             "celery": [sys.executable, "-m", "celery"],
         }[kind]
-        name = f"{kind}{len(self.workers)}@test"
+        name = name or f"{kind}{len(self.workers)}@test"
         command = [*program, "-A", self.app_name, "worker", "-n", name, "-l", "INFO", *(args or ("-c", "2"))]
         log = self.directory / f"worker{len(self.workers)}.log"
         worker = Worker(command, {**self.env, **(env or {})}, log, TESTS / "apps")

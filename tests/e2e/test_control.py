@@ -22,13 +22,13 @@ def shape(value, depth=0):
 class Pair:
     """A Celery worker and ours on one broker, each with a queue of its own."""
 
-    def __init__(self, site, *args: str) -> None:
+    def __init__(self, site, *args: str, env: dict | None = None) -> None:
         self.site = site
         self.app = site.proj.app
         options = ("-c", "2", "--without-gossip", *args)
         self.queues = {"celery": f"{site.queue}-celery", "ours": f"{site.queue}-ours"}
         self.workers = {
-            kind: site.worker(*options, "-Q", queue, kind=kind) for kind, queue in self.queues.items()
+            kind: site.worker(*options, "-Q", queue, kind=kind, env=env) for kind, queue in self.queues.items()
         }
         self.names = {"celery": "celery0@test", "ours": "ours1@test"}
 

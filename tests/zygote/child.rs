@@ -41,6 +41,16 @@ fn stop_lets_the_child_finish_and_run_its_hooks() {
 }
 
 #[test]
+fn one_that_is_replaced_leaves_with_billiards_code() {
+    let mut parent = proj();
+    let mut child = parent.child();
+    child.perform("proj.noted", r#"["once"]"#);
+    child.tell(&ToChild::Recycle);
+    assert_eq!(parent.reaped(&child), 0x9b << 8);
+    assert_eq!(parent.journal()[1..], ["worker_process_init", "once", "worker_process_shutdown 155"]);
+}
+
+#[test]
 fn a_kill_loses_the_one_that_has_begun_and_no_other() {
     let mut parent = proj();
     let mut child = parent.child();

@@ -167,8 +167,7 @@ pub(super) const ROWS: &[Key] = &[
         .flag("--task-events"),
     Key::new("worker_state_db", Kind::Str, Fallback::None, "File that keeps revoked tasks over a restart")
         .old("CELERYD_STATE_DB")
-        .flag("--statedb")
-        .refused("revoked tasks are not kept over a restart"),
+        .flag("--statedb"),
     Key::new("worker_task_log_datefmt", Kind::Str, Fallback::None, "strftime format of `asctime` of task loggers")
         .old("CELERYD_TASK_LOG_DATEFMT")
         .child(),

@@ -56,6 +56,16 @@ pub(super) struct Child {
     pub(super) work: Duration,
     /// How many it may still begin before it is replaced.
     pub(super) tasks_left: Option<u64>,
+    /// Whose place it will take: until that one leaves it stands by, without jobs.
+    pub(super) succeeds: Option<Serial>,
+    /// Its place has been given up; it only finishes what it has.
+    pub(super) is_surplus: bool,
+    /// It uses more memory than it may.
+    pub(super) has_outgrown: bool,
+    /// It used less than it may when it had come up: if it uses more by now, a new one helps.
+    pub(super) began_small: bool,
+    /// When it was asked for.
+    pub(super) asked_at: Instant,
     /// When it last began or ended a job.
     pub(super) last_progress: Instant,
     /// When it has to be up, to be killed with KILL, or gone: whatever comes next.
@@ -83,6 +93,11 @@ impl Child {
             begun: 0,
             work: Duration::ZERO,
             tasks_left: None,
+            succeeds: None,
+            is_surplus: false,
+            has_outgrown: false,
+            began_small: false,
+            asked_at: now,
             last_progress: now,
             deadline: None,
             controlled: false,
@@ -97,9 +112,19 @@ impl Child {
         format!("ForkPoolWorker-{}", self.serial.0)
     }
 
-    /// Whether it stands for one of the pool's places; one that was told to leave no longer does.
+    /// Whether it stands for one of the pool's places; one that was told to leave no longer does, one that stands by not yet.
     pub(super) fn counts(&self) -> bool {
-        self.life != Life::Leaving
+        self.life != Life::Leaving && self.succeeds.is_none() && !self.is_surplus
+    }
+
+    /// Whether it has been given all the jobs that it may begin.
+    pub(super) fn is_spent(&self) -> bool {
+        self.life == Life::Ready && self.tasks_left == Some(0)
+    }
+
+    /// When it will have worked off what it has, if the estimates hold; none if there is none.
+    pub(super) fn expected_end(&self) -> Option<Instant> {
+        self.last_progress.checked_add(self.work)
     }
 
     /// The process to signal: 0, which [`signal`](super::signal) leaves alone, once its number may be someone else's.
@@ -108,7 +133,7 @@ impl Child {
     }
 
     fn takes_jobs(&self) -> bool {
-        self.life == Life::Ready && self.tasks_left != Some(0)
+        self.life == Life::Ready && self.tasks_left != Some(0) && self.succeeds.is_none()
     }
 
     pub(super) fn idle_seats(&self, seats: usize) -> usize {
@@ -192,6 +217,12 @@ impl Child {
         }
     }
 
+    /// It uses more memory than it may: it is replaced.
+    pub(super) fn outgrow(&mut self) {
+        self.has_outgrown = true;
+        self.retire();
+    }
+
     /// Gives it no more jobs; it is told to leave once it has none.
     pub(super) fn retire(&mut self) {
         self.life = self.life.max(Life::Retiring);
@@ -200,12 +231,12 @@ impl Child {
 
     /// Tells it to leave if it is to and can.
     pub(super) fn leave_if_done(&mut self) -> bool {
-        let retires = self.life == Life::Retiring || self.life == Life::Ready && self.tasks_left == Some(0);
-        let leaves = retires && self.given.is_empty();
+        let is_spent = self.is_spent();
+        let leaves = (self.life == Life::Retiring || is_spent) && self.given.is_empty();
         if leaves {
             self.life = Life::Leaving;
             self.controlled = true;
-            self.tell(&ToChild::Stop);
+            self.tell(&if is_spent || self.has_outgrown { ToChild::Recycle } else { ToChild::Stop });
         }
         leaves
     }

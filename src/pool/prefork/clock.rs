@@ -28,6 +28,7 @@ impl Supervisor {
         self.wait_for_orphans(now);
         self.enforce_deadlines(now);
         self.end_grace(now);
+        self.weigh_idle(now);
         self.staff(now);
         let next = self.roster.iter().filter_map(|child| next_deadline(child, self.options.kind)).min();
         if let Some(next) = next.into_iter().chain(self.stop_deadline).min() {

@@ -21,6 +21,9 @@ const LINGER: Duration = Duration::from_secs(2);
 impl Supervisor {
     /// The zygote has reaped a process.
     pub(super) fn reaped(&mut self, pid: i32, status: i32, now: Instant) {
+        if self.saved_by(pid, Status(status)) {
+            return;
+        }
         // The zygote may also reap what its children left behind.
         let Some(child) = self.roster.by_pid(pid) else {
             return;

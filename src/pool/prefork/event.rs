@@ -11,7 +11,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::child::Serial;
 use super::ticket::Ticket;
 use super::zygote::Zygote;
-use crate::ipc::{FromChild, FromZygote};
+use crate::ipc::{FromChild, FromZygote, SavedState};
 use crate::pool::{Finished, PoolError};
 
 /// Where everyone tells the supervisor; it holds the receiving end.
@@ -27,6 +27,10 @@ pub(super) enum Event {
         signum: i32,
     },
     Resize(i32),
+    Save {
+        state: SavedState,
+        done: oneshot::Sender<Result<(), String>>,
+    },
     Stop {
         grace: Option<Duration>,
         done: oneshot::Sender<()>,

@@ -2,7 +2,7 @@
 
 use tokio::sync::oneshot;
 use tokio::time::Instant;
-use tracing::{error, warn};
+use tracing::error;
 
 use super::child::{Child, Life, Serial};
 use super::clock::end_by_limit;
@@ -24,7 +24,7 @@ impl Supervisor {
                 FromChild::TimedOut(number) => self.ended(serial, number, now, timed_out),
                 FromChild::Recalled(numbers) => self.recalled(serial, &numbers, now),
                 FromChild::Signalled(number) => self.signalled(serial, number, now),
-                FromChild::Up { pid } => self.up(serial, pid),
+                FromChild::Up { pid } => self.up(serial, pid, now),
                 FromChild::Failed(message) => self.failed_to_start(serial, &message),
             }
         }
@@ -33,8 +33,12 @@ impl Supervisor {
         self.with(serial, |child| kill_what_has_begun(child, kind, now));
     }
 
-    fn up(&mut self, serial: Serial, pid: i32) {
+    fn up(&mut self, serial: Serial, pid: i32, now: Instant) {
         self.has_started = true;
+        if let Some(child) = self.roster.child(serial) {
+            self.start_up.observe(now.saturating_duration_since(child.asked_at));
+        }
+        self.weigh_newcomer(serial, pid, now);
         self.with(serial, |child| {
             child.pid = pid;
             if child.life == Life::Starting {
@@ -87,8 +91,8 @@ impl Supervisor {
         if let Some(kind) = ticket.kind {
             self.runtimes.observe(kind, report.runtime);
         }
-        if is_too_large(self.options.max_memory_per_child, child, report.rss_kib) {
-            child.retire();
+        if self.options.max_memory_per_child.is_some_and(|most| report.rss_kib > most) {
+            child.outgrow();
         }
         let leaves = matches!(report.ended, Ended::Exits { .. });
         if leaves {
@@ -229,14 +233,6 @@ fn killed(ticket: &Ticket) -> Finished {
             rss_kib: 0,
         }),
     }
-}
-
-fn is_too_large(most: Option<u64>, child: &Child, rss_kib: u64) -> bool {
-    let Some(most) = most.filter(|most| rss_kib > *most && child.life == Life::Ready) else {
-        return false;
-    };
-    warn!(target: "multiprocessing", "child process exiting after exceeding memory limit ({rss_kib}KiB / {most}KiB)");
-    true
 }
 
 /// The Python class, as Celery prints it.

@@ -18,15 +18,18 @@ mod dispatch;
 mod event;
 mod frames;
 mod link;
+mod memory;
 mod options;
 mod outbox;
 mod restarts;
 mod roster;
 mod runtimes;
+mod saving;
 mod signal;
 mod staff;
 mod status;
 mod stop;
+mod succession;
 mod supervisor;
 mod ticket;
 mod zygote;
@@ -39,7 +42,7 @@ use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 
-use crate::ipc::{Job, Manifest};
+use crate::ipc::{Job, Manifest, SavedState};
 use crate::pool::{Pool, PoolError, Run, Steward, TimeLimits};
 use event::{Event, Events};
 pub use options::{PreforkOptions, ZygoteCommand};
@@ -129,6 +132,12 @@ impl Pool for PreforkPool {
 
     fn pids(&self) -> Vec<i32> {
         self.snapshot.borrow().pids.clone()
+    }
+
+    fn save(&self, state: SavedState) -> oneshot::Receiver<Result<(), String>> {
+        let (done, saved) = oneshot::channel();
+        self.tell(Event::Save { state, done });
+        saved
     }
 
     fn stop(&self, grace: Option<Duration>) -> oneshot::Receiver<()> {

@@ -24,14 +24,18 @@ pub struct PreforkOptions {
     pub zygote: ZygoteCommand,
     /// `-P`: how seats are spread over children.
     pub kind: PoolKind,
-    /// `-c`: how many seats.
+    /// `-c`: how many seats. A prefork pool may begin with none.
     pub concurrency: usize,
     /// `worker_max_tasks_per_child`; none is no limit.
     pub max_tasks_per_child: Option<u64>,
     /// `worker_max_memory_per_child`, KiB of resident memory; none is no limit.
     pub max_memory_per_child: Option<u64>,
+    /// How often idle children are looked at for that. Default 5 s.
+    pub idle_weighing: Duration,
     /// `worker_proc_alive_timeout`: how long a child may take until it is up. Default 4 s.
     pub proc_alive_timeout: Duration,
+    /// `--statedb`: the pool stays until it has been asked to [save](crate::pool::Pool::save). Default false.
+    pub keeps_state: bool,
     /// How many children may die badly within one second before the pool gives up. Default 100.
     pub max_restarts: u32,
 }
@@ -45,7 +49,9 @@ impl PreforkOptions {
             concurrency,
             max_tasks_per_child: None,
             max_memory_per_child: None,
+            idle_weighing: Duration::from_secs(5),
             proc_alive_timeout: Duration::from_secs(4),
+            keeps_state: false,
             max_restarts: 100,
         }
     }

@@ -79,9 +79,15 @@ impl Roster {
         self.children.iter().filter(|child| child.counts()).count()
     }
 
-    /// The lowest place that no one stands for.
+    /// Whether another child stands by to take this one's place.
+    pub(super) fn has_successor(&self, serial: Serial) -> bool {
+        self.children.iter().any(|child| child.succeeds == Some(serial))
+    }
+
+    /// The lowest place that no one stands for or still works in.
     pub(super) fn free_index(&self) -> u32 {
-        let taken = |index: &u32| self.children.iter().any(|child| child.counts() && child.index == *index);
+        let holds = |child: &Child| child.counts() || !child.given.is_empty();
+        let taken = |index: &u32| self.children.iter().any(|child| holds(child) && child.index == *index);
         (0..).find(|index| !taken(index)).unwrap_or_default()
     }
 

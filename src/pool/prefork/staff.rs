@@ -1,4 +1,5 @@
-//! How many children there are: forking, recycling, growing and shrinking, and the zygote that does the forking.
+//! How many children there are: forking, growing and shrinking, and the zygote that does the forking. Who takes whose place
+//! is told in `succession`.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -26,22 +27,24 @@ const MOST_ZYGOTE_FAILURES: u32 = 10;
 impl Supervisor {
     /// Has children forked until every place is taken.
     pub(super) fn staff(&mut self, now: Instant) {
+        self.promote_successors();
         while !self.stopping && self.zygote.is_some() && self.roster.places() < self.places {
-            if let Err(error) = self.fork(now) {
+            if let Err(error) = self.fork(self.roster.free_index(), None, now) {
                 error!(target: "celery.concurrency.prefork", "cannot ask for a child: {error}");
                 return self.wake(now + FORK_AGAIN);
             }
         }
     }
 
-    fn fork(&mut self, now: Instant) -> Result<(), IpcError> {
+    /// Asks for a child for this place, if need be to stand by until another one leaves it.
+    pub(super) fn fork(&mut self, index: u32, succeeds: Option<Serial>, now: Instant) -> Result<(), IpcError> {
         let (ours, theirs) = socket::pair()?;
         ours.set_nonblocking(true)?;
         let backlog = backlog::file()?;
         let passed = vec![OwnedFd::from(theirs), OwnedFd::from(backlog.try_clone()?)];
         let socket = Arc::new(UnixStream::from_std(ours)?);
         self.last_serial += 1;
-        let (serial, index) = (Serial(self.last_serial), self.roster.free_index());
+        let serial = Serial(self.last_serial);
         let bell = Bell::default();
         let outbox = Outbox::new(Arc::clone(&socket), Arc::clone(&bell.blocked));
         let link = Link { serial, socket, backlog, bell: bell.clone(), events: self.events.clone() };
@@ -52,6 +55,7 @@ impl Supervisor {
             // The app's option, unless the pool has grown or shrunk since.
             child.tell(&self.seats_frame());
         }
+        child.succeeds = succeeds;
         self.roster.add(child);
         if let Some(zygote) = &self.zygote {
             // A zygote that has just gone closes the socket, which the link sees.
@@ -80,6 +84,7 @@ impl Supervisor {
             FromZygote::Forked { index, pid } => self.forked(index, pid, now),
             FromZygote::Reaped { pid, status } => self.reaped(pid, status, now),
             FromZygote::Failed { message, .. } => error!(target: "celery.concurrency.prefork", "{message}"),
+            FromZygote::Saving { pid } => self.saving_by(pid),
             FromZygote::Manifest(_) => {}
         }
     }
@@ -102,6 +107,7 @@ impl Supervisor {
     pub(super) fn zygote_gone(&mut self, now: Instant) {
         self.zygote = None;
         self.zygote_lives = false;
+        self.saving_is_lost();
         if self.stopping && self.roster.is_empty() {
             return;
         }
@@ -149,7 +155,7 @@ impl Supervisor {
         }
     }
 
-    /// Adds places, or gives up those of idle children: a busy one is never sent away.
+    /// Adds places, or gives up some: a busy child is never cut off.
     pub(super) fn resize(&mut self, by: i32, now: Instant) {
         let count = by.unsigned_abs() as usize;
         if self.options.kind.is_green() {
@@ -166,26 +172,12 @@ impl Supervisor {
             self.places += count;
             self.staff(now);
         } else {
-            self.shrink(count.min(self.places));
+            self.shrink(count);
         }
         self.show();
     }
 
     fn seats_frame(&self) -> ToChild {
         ToChild::Seats(u32::try_from(self.roster.seats).unwrap_or(u32::MAX))
-    }
-
-    fn shrink(&mut self, count: usize) {
-        let idle = self.roster.iter_mut().filter(|child| child.counts() && child.given.is_empty());
-        let mut sent_away = 0;
-        for child in idle.take(count) {
-            child.retire();
-            child.leave_if_done();
-            sent_away += 1;
-        }
-        self.places -= sent_away;
-        if sent_away < count {
-            error!(target: "celery.worker.control", "Can't shrink pool. All processes busy!");
-        }
     }
 }

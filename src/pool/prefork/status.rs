@@ -18,6 +18,11 @@ impl Status {
         self.signum().is_none() && matches!(self.code(), 0 | EX_RECYCLE)
     }
 
+    /// Whether it ended of its own accord, with 0.
+    pub(super) fn is_success(self) -> bool {
+        self.0 == 0
+    }
+
     /// billiard's `human_status`: `signal 9 (SIGKILL)`, `exitcode 1`.
     pub(super) fn text(self) -> String {
         match self.signum() {

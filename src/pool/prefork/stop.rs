@@ -75,7 +75,7 @@ impl Supervisor {
 
     /// Whether the last child is gone, and the zygote after it.
     pub(super) fn is_over(&mut self) -> bool {
-        if !self.stopping || !self.roster.is_empty() {
+        if !self.stopping || !self.roster.is_empty() || !self.saving.is_over() {
             return false;
         }
         // Its link closes the socket when nobody can ask any more, and tells when the process has ended.

@@ -1,7 +1,7 @@
 //! [`Supervisor`]: the loop, and the state that everything in this folder turns on.
 //!
 //! Each wake-up takes all events that are there, then what time has brought, gives out jobs and writes once to each child.
-//! What an event does is told in `frames`, `deaths`, `staff`, `dispatch`, `clock` and `stop`.
+//! What an event does is told in `frames`, `deaths`, `staff`, `succession`, `dispatch`, `clock` and `stop`.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -15,6 +15,8 @@ use super::options::PreforkOptions;
 use super::restarts::Restarts;
 use super::roster::Roster;
 use super::runtimes::Runtimes;
+use super::saving::Saving;
+use super::succession::StartUp;
 use super::ticket::Ticket;
 use super::zygote::{Requests, Zygote};
 use crate::ipc::PoolKind;
@@ -47,6 +49,9 @@ pub(super) struct Supervisor {
     pub(super) withdrawals: HashSet<u64>,
     pub(super) runtimes: Runtimes,
     pub(super) restarts: Restarts,
+    pub(super) start_up: StartUp,
+    /// When idle children are weighed next; none where they may grow.
+    pub(super) next_weighing: Option<Instant>,
     /// How many children there are meant to be.
     pub(super) places: usize,
     pub(super) last_serial: u32,
@@ -58,6 +63,8 @@ pub(super) struct Supervisor {
     pub(super) zygote_lives: bool,
     /// How often in a row no successor could be started.
     pub(super) zygote_failures: u32,
+    /// Of the state database; the pool does not end before that is over.
+    pub(super) saving: Saving,
     /// Who waits for the end; a pool that has been told to stop stays so.
     pub(super) stops: Vec<oneshot::Sender<()>>,
     pub(super) stopping: bool,
@@ -71,15 +78,16 @@ impl Supervisor {
     /// One that has not begun, how to tell it something, and what it shows.
     pub(super) fn new(options: PreforkOptions) -> (Self, Events, watch::Receiver<Snapshot>) {
         let (events, inbox) = mpsc::unbounded_channel();
-        let concurrency = options.concurrency.max(1);
         let (places, seats) = match options.kind {
-            PoolKind::Prefork => (concurrency, 1),
+            PoolKind::Prefork => (options.concurrency, 1),
             PoolKind::Solo => (1, 1),
-            PoolKind::Threads | PoolKind::Gevent | PoolKind::Eventlet => (1, concurrency),
+            PoolKind::Threads | PoolKind::Gevent | PoolKind::Eventlet => (1, options.concurrency.max(1)),
         };
+        let saving = if options.keeps_state { Saving::Awaited } else { Saving::Over };
         let (snapshot, seen) = watch::channel(Snapshot { size: places * seats, ..Snapshot::default() });
         let supervisor = Self {
             restarts: Restarts::new(options.max_restarts),
+            start_up: StartUp::default(),
             options,
             events: events.clone(),
             inbox,
@@ -88,12 +96,14 @@ impl Supervisor {
             waiting: VecDeque::new(),
             withdrawals: HashSet::new(),
             runtimes: Runtimes::default(),
+            next_weighing: None,
             places,
             last_serial: 0,
             has_started: false,
             zygote: None,
             zygote_lives: false,
             zygote_failures: 0,
+            saving,
             stops: Vec::new(),
             stopping: false,
             stop_deadline: None,
@@ -131,6 +141,7 @@ impl Supervisor {
             self.look_at_the_clock(now);
         }
         self.dispatch(now);
+        self.prepare_successors(now);
         self.roster.flush();
     }
 
@@ -144,8 +155,12 @@ impl Supervisor {
             Event::Withdraw(number) => drop(self.withdrawals.insert(number)),
             Event::Terminate { number, signum } => self.terminate(number, signum, now),
             Event::Resize(by) => self.resize(by, now),
+            Event::Save { state, done } => self.save(state, done),
             Event::Stop { grace, done } => self.stop(grace, Some(done), now),
-            Event::Abandoned => self.stop(Some(Duration::ZERO), None, now),
+            Event::Abandoned => {
+                self.saving = Saving::Over;
+                self.stop(Some(Duration::ZERO), None, now);
+            }
             Event::ForkSteward(socket) => self.fork_steward(socket),
             Event::Zygote(frame) => self.hear_zygote(frame, now),
             Event::ZygoteGone => self.zygote_gone(now),

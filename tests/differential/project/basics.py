@@ -5,6 +5,7 @@ import os
 import sys
 import time
 
+from billiard import current_process
 from celery.utils.log import get_task_logger
 
 from project.celery import app
@@ -122,3 +123,9 @@ def speaks():
 def announces(self):
     self.send_event("task-progress", done=1, of="two")
     return "announced"
+
+
+@app.task(name="place")
+def place():
+    """In which place of the pool it runs, and in which process."""
+    return [current_process().index, os.getpid()]

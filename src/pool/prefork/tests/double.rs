@@ -15,7 +15,7 @@ use nix::sys::signal::{Signal, kill, raise};
 use nix::unistd::Pid;
 
 use crate::ipc::socket::{Channel, from_stdin};
-use crate::ipc::{Ended, FromChild, FromZygote, Job, Manifest, Report, Stored, ToChild, ToZygote};
+use crate::ipc::{Ended, FromChild, FromZygote, Job, Manifest, Report, SavedState, Stored, ToChild, ToZygote};
 use crate::pool::prefork::ZygoteCommand;
 
 const ROLE: &str = "CELERY_RS_TEST_ROLE";
@@ -56,12 +56,25 @@ fn zygote() {
     let pid = i32::try_from(std::process::id()).unwrap();
     let manifest = Manifest { pid, ..Manifest::default() };
     reports.lock().unwrap().send(&FromZygote::Manifest(Box::new(manifest))).unwrap();
-    while let Ok(ToZygote::Fork { index, .. }) = channel.receive() {
-        fork(index, channel.descriptor().unwrap(), &reports);
-        // These children write at once.
-        drop(channel.descriptor());
+    loop {
+        match channel.receive() {
+            Ok(ToZygote::Fork { index, .. }) => {
+                fork(index, channel.descriptor().unwrap(), &reports);
+                // These children write at once.
+                drop(channel.descriptor());
+            }
+            Ok(ToZygote::Save(state)) => save(&state, &reports),
+            Ok(ToZygote::Stop | ToZygote::ForkSteward) | Err(_) => exit(0),
+        }
     }
-    exit(0);
+}
+
+/// As if a process had ended with the clock as its exit code.
+fn save(state: &SavedState, reports: &Mutex<Channel>) {
+    let status = i32::try_from(state.clock).unwrap() << 8;
+    let mut reports = reports.lock().unwrap();
+    reports.send(&FromZygote::Saving { pid: i32::MAX }).unwrap();
+    reports.send(&FromZygote::Reaped { pid: i32::MAX, status }).unwrap();
 }
 
 fn fork(index: u32, socket: OwnedFd, reports: &Arc<Mutex<Channel>>) {
@@ -116,7 +129,7 @@ fn read(mut channel: Channel, inbox: &Inbox, out: &Mutex<Channel>, answer: &Send
         let mut jobs = inbox.jobs.lock().unwrap();
         match frame {
             ToChild::Run(job) => jobs.0.push_back(job),
-            ToChild::Stop => jobs.1 = true,
+            ToChild::Stop | ToChild::Recycle => jobs.1 = true,
             ToChild::Kill(_) | ToChild::Seats(_) | ToChild::Close => {}
             ToChild::StoreDone(_, error) => answer.send(error).unwrap(),
             ToChild::Signal { number, signum, .. } => {
@@ -153,7 +166,8 @@ fn work(inbox: &Inbox, out: &Mutex<Channel>, answers: &Receiver<String>) {
     }
 }
 
-/// Bodies: ``, `ask` (store something, wait for the answer), `kill N`, `exit N`, `grow` (report much memory).
+/// Bodies: ``, `ask` (store something, wait for the answer), `kill N`, `exit N`, `grow` (report much memory), `swell` (use
+/// much, after the report).
 fn run(job: &Job, inbox: &Inbox, behind: usize, out: &Mutex<Channel>, answers: &Receiver<String>) {
     let body = std::str::from_utf8(&job.body).unwrap();
     let (verb, operand) = body.split_once(' ').unwrap_or((body, "0"));
@@ -174,4 +188,7 @@ fn run(job: &Job, inbox: &Inbox, behind: usize, out: &Mutex<Channel>, answers: &
     let rss_kib = if verb == "grow" { 1 << 30 } else { 1 };
     let report = Report { ended: Ended::Success { repr }, runtime: 0.000_01, stored: None, rss_kib };
     send(out, &FromChild::Done { number: job.number, report });
+    if verb == "swell" {
+        std::mem::forget(vec![1_u8; 100 << 20]);
+    }
 }

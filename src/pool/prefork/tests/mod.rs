@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use tokio::sync::oneshot;
 
 use super::{PreforkOptions, PreforkPool};
-use crate::ipc::{Ended, Job, Manifest, PoolKind};
+use crate::ipc::{Ended, Job, Manifest, PoolKind, SavedState};
 use crate::pool::{Accepted, Finished, Pool, PoolError, Progress, Run, TimeLimits};
 
 struct Bench {
@@ -211,7 +211,8 @@ async fn terminate_kills_what_runs_and_what_will() {
 
 #[tokio::test]
 async fn children_are_recycled_after_so_many_tasks() {
-    let mut bench = bench(PreforkOptions { max_tasks_per_child: Some(2), ..options(1) }).await;
+    // Neither of which is a crash.
+    let mut bench = bench(PreforkOptions { max_tasks_per_child: Some(2), max_restarts: 1, ..options(1) }).await;
     let mut pids = Vec::new();
     for _ in 0..5 {
         let mut run = bench.submit("");
@@ -231,6 +232,93 @@ async fn children_are_recycled_when_they_have_grown() {
     let pid = accepted(&mut grown).await.pid;
     success(grown.finished).await;
     assert_ne!(accepted(&mut next).await.pid, pid);
+}
+
+#[tokio::test]
+async fn children_are_recycled_when_they_grow_while_idle() {
+    let idle_weighing = Duration::from_millis(20);
+    let mut bench = bench(PreforkOptions { max_memory_per_child: Some(60_000), idle_weighing, ..options(1) }).await;
+    let mut swollen = bench.submit("swell");
+    let pid = accepted(&mut swollen).await.pid;
+    success(swollen.finished).await;
+    while bench.pool.pids() == [pid] {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    success(bench.submit("").finished).await;
+}
+
+/// The processes that a zygote has started and that live.
+fn children_of(bench: &Bench) -> Vec<i32> {
+    let pid = bench.manifest.pid;
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    let children = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("children")).ok());
+    children.flat_map(|pids| pids.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<i32>>()).collect()
+}
+
+async fn there_are_children(bench: &Bench, count: usize) -> Vec<i32> {
+    loop {
+        let children = children_of(bench);
+        if children.len() == count {
+            return children;
+        }
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_spare_stands_by_and_takes_over() {
+    let mut bench = bench(PreforkOptions { max_tasks_per_child: Some(1), ..options(1) }).await;
+    let mut first = bench.submit("ask");
+    let answer = question(&mut first).await;
+    let old = accepted(&mut first).await.pid;
+    let spare = there_are_children(&bench, 2).await.into_iter().find(|pid| *pid != old).unwrap();
+    assert_eq!((bench.pool.size(), bench.pool.pids()), (1, vec![old]));
+    let mut second = bench.submit("ask");
+    assert!(second.accepted.try_recv().is_err());
+    answer.send(Ok(())).unwrap();
+    success(first.finished).await;
+    assert_eq!(accepted(&mut second).await.pid, spare);
+    drop(question(&mut second).await);
+    success(second.finished).await;
+}
+
+#[tokio::test]
+async fn spares_go_with_the_pool_and_with_their_places() {
+    let mut bench = bench(PreforkOptions { max_tasks_per_child: Some(1), ..options(2) }).await;
+    let (mut first, mut second) = (bench.submit("ask"), bench.submit("ask"));
+    let answers = [question(&mut first).await, question(&mut second).await];
+    there_are_children(&bench, 4).await;
+    bench.pool.resize(-1);
+    // A spare without a place leaves at once, the child that it was for when it is done.
+    there_are_children(&bench, 3).await;
+    let stopped = bench.pool.stop(None);
+    there_are_children(&bench, 2).await;
+    answers.into_iter().for_each(|answer| answer.send(Ok(())).unwrap());
+    success(first.finished).await;
+    success(second.finished).await;
+    stopped.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_pool_may_begin_with_nobody() {
+    let mut bench = bench(options(0)).await;
+    let waits = bench.submit("");
+    assert_eq!(bench.pool.size(), 0);
+    bench.pool.resize(1);
+    success(waits.finished).await;
+}
+
+#[tokio::test]
+async fn state_is_saved_before_the_end() {
+    let mut bench = bench(PreforkOptions { keeps_state: true, ..options(1) }).await;
+    success(bench.submit("").finished).await;
+    let mut stopped = bench.pool.stop(None);
+    there_are_children(&bench, 0).await;
+    assert!(stopped.try_recv().is_err());
+    let state = |clock| SavedState { revoked: vec![("a".into(), 1.0)], clock };
+    // The zygote says so as exit code.
+    assert_eq!(bench.pool.save(state(3)).await.unwrap().unwrap_err(), "exitcode 3");
+    stopped.await.unwrap();
 }
 
 #[tokio::test]
@@ -279,14 +367,14 @@ async fn a_pool_grows_and_shrinks_by_idle_children() {
     let mut second = bench.submit("ask");
     let two = question(&mut second).await;
     assert_eq!(bench.pool.size(), 2);
-    bench.pool.resize(-1);
-    two.send(Ok(())).unwrap();
-    success(second.finished).await;
-    assert_eq!(bench.pool.size(), 2);
+    // Both are busy: the one that goes ends its job before.
     bench.pool.resize(-1);
     one.send(Ok(())).unwrap();
     success(first.finished).await;
+    two.send(Ok(())).unwrap();
+    success(second.finished).await;
     success(bench.submit("").finished).await;
+    there_are_children(&bench, 1).await;
     assert_eq!(bench.pool.size(), 1);
 }
 

@@ -1,0 +1,53 @@
+"""Children that are replaced, and time limits of the whole worker."""
+
+import re
+
+import pytest
+from ledger import Ledger
+
+TWICE = "Celery tells of the failure twice, and kills the child where ours asks it to end first"
+
+
+def ended(ledger: Ledger) -> set[str]:
+    """How children have told of their ends. Fences run in children too, and how many of those there are is each side's own."""
+    return {str(record["fields"]) for record in ledger["child"] if record["what"] == "worker_process_shutdown"}
+
+
+def test_children_are_replaced(pair_with):
+    """Each has the place of the one before, and leaves with the same code."""
+    pair = pair_with("--max-tasks-per-child", "1")
+    ledgers = pair.both(lambda side: side.play(lambda run: [run.send("place") for _ in range(4)]))
+    results = [[ledger.result(number) for number in range(1, 5)] for ledger in ledgers]
+    for places in results:
+        assert [index for index, _ in places] == [0, 0, 0, 0]
+        assert len({pid for _, pid in places}) == 4
+    theirs, ours = map(ended, ledgers)
+    assert theirs == ours == {"{'exitcode': 155, 'pid': '<pid>'}"}
+
+
+def test_children_that_grow_are_replaced(pair_with):
+    pair = pair_with("--max-memory-per-child", "1")
+    ledgers = pair.both(lambda side: side.play(lambda run: run.many(("add", 1), ("add", 2))))
+    lines = [{(level, process, re.sub(r"\d+KiB /", "<n>KiB /", text)) for level, process, text in ledger["log.child"]} for ledger in ledgers]
+    assert lines[0] == lines[1] == {("WARNING", "ForkPoolWorker", "child process exiting after exceeding memory limit (<n>KiB / 1KiB)")}
+    assert ended(ledgers[0]) == ended(ledgers[1])
+
+
+@pytest.fixture
+def limited(pair_with):
+    return pair_with("--time-limit", "1.5", "--soft-time-limit", "0.4")
+
+
+def test_limits_of_the_worker_are_for_tasks_without_their_own(limited):
+    """The message's come first, then the task's, then the worker's: each of the two for itself."""
+    softly = [("sleep", 5), ("limited_softly", 0.35, True), ("limited_softly", 5, True)]
+    found = limited.compare(lambda run: run.many(*softly))
+    assert found.states() == ["FAILURE", "SUCCESS", "SUCCESS"]
+    found = limited.compare(lambda run: run.send("sleep", 0.8, soft_time_limit=30))
+    assert found.result() == 0.8
+
+
+@pytest.mark.parametrize("name, limits", [("limited", {}), ("sleep", {"time_limit": 0.3}), ("sleep", {"soft_time_limit": 30})], ids=repr)
+def test_hard_limits_of_the_worker(limited, name, limits):
+    found = limited.compare(lambda run: run.send(name, 5, **limits), dict.fromkeys(["events", "log.main"], TWICE))
+    assert found.states() == ["FAILURE"]
