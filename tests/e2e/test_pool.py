@@ -97,11 +97,16 @@ def test_a_pool_shrinks_by_its_idle_children(redis_site, tmp_path):
 
 
 def test_children_that_grow_while_they_are_idle_are_replaced(redis_site):
-    """Celery looks after each task only."""
-    worker = redis_site.worker("-c", "1", "--max-memory-per-child", "200000")
+    """Celery looks after each task only, which is what its line tells; it is shown with `MP_LOG` only."""
+    line = r"WARNING/ForkPoolWorker-\d+\] child process exiting after exceeding memory limit \(\d+KiB / {}KiB\)"
+    for kind in "celery", "ours":
+        worker = redis_site.worker("-c", "1", "--max-memory-per-child", "1", env={"MP_LOG": "1"}, kind=kind)
+        redis_site.proj.pid.delay().get(timeout=PATIENCE)
+        eventually(lambda: re.search(line.format(1), worker.text()))
+        assert worker.terminate() == 0
+    worker = redis_site.worker("-c", "1", "--max-memory-per-child", "200000", env={"MP_LOG": "1"})
     before = redis_site.proj.grow_later.delay(200).get(timeout=PATIENCE)
-    line = r"WARNING/ForkPoolWorker-\d+\] child process exiting after exceeding memory limit \(\d+KiB / 200000KiB\)"
-    eventually(lambda: re.search(line, worker.text()))
+    eventually(lambda: re.search(line.format(200000), worker.text()))
     assert redis_site.proj.pid.delay().get(timeout=PATIENCE) != before
 
 
