@@ -118,13 +118,13 @@ impl Dispatcher {
     /// without autoscale.
     pub fn set_autoscale(&mut self, max: Option<usize>, min: Option<usize>) -> Option<(usize, usize)> {
         let range = self.autoscaler.as_ref()?.range();
-        let (max, min) = (max.unwrap_or(range.max), min.unwrap_or(range.min));
-        if max != range.max && max < self.seats {
+        if let Some(max) = max.filter(|max| *max < self.seats) {
             self.scale(Scale::Down(self.seats - max));
         }
-        if min != range.min && min > self.seats {
+        if let Some(min) = min.filter(|min| *min > self.seats) {
             self.scale(Scale::Up(min - self.seats));
         }
+        let (max, min) = (max.unwrap_or(range.max), min.unwrap_or(range.min));
         if let Some(autoscaler) = &mut self.autoscaler {
             autoscaler.set_range(max, min);
         }

@@ -63,6 +63,8 @@ def test_the_range_is_changed_by_remote_control(scaling, tmp_path):
     pair.same("autoscale", {"max": 1})
     assert scaled(pair, max=1, min=2, current=1)
     assert stats(pair, "prefetch_count") == {"celery": 4, "ours": 4}
+    pair.same("autoscale", {"min": 2})
+    assert scaled(pair, max=1, min=2, current=2)
     pair.same("autoscale", {"x": 1})
     pair.same("autoscale")
 

@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use tokio::time::Instant;
-use tracing::error;
+use tracing::debug;
 
 use super::child::{Child, Serial};
 use super::supervisor::Supervisor;
@@ -50,8 +50,8 @@ impl Supervisor {
             if due > now {
                 self.wake(due);
             } else if let Err(error) = self.fork(index, Some(serial), now) {
-                // Its place is taken when it has left; until then there is none.
-                return error!(target: "celery.concurrency.prefork", "cannot ask for a spare child: {error}");
+                // It is asked for again soon; when the old one has left, the place is filled, or it is told why not.
+                return debug!(target: "celery.concurrency.prefork", "cannot ask for a spare child: {error}");
             }
         }
     }
