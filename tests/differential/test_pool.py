@@ -3,9 +3,6 @@
 import pytest
 from ledger import Ledger
 
-TWICE = "Celery tells of the failure twice, and kills the child where ours asks it to end first"
-
-
 def ended(ledger: Ledger) -> set[str]:
     """How children have told of their ends. Fences run in children too, and how many of those there are is each side's own."""
     return {str(record["fields"]) for record in ledger["child"] if record["what"] == "worker_process_shutdown"}
@@ -42,9 +39,12 @@ def test_limits_of_the_worker_are_for_tasks_without_their_own(limited):
 
 
 @pytest.mark.parametrize("name, limits", [("limited", {}), ("sleep", {"time_limit": 0.3})], ids=repr)
-def test_hard_limits_of_the_worker(limited, name, limits):
-    found = limited.compare(lambda run: run.send(name, 5, **limits), dict.fromkeys(["events", "log.main"], TWICE))
-    assert found.states() == ["FAILURE"]
+def test_hard_limits_before_those_of_the_worker(pair_with, name, limits):
+    """What else comes of a hard limit is compared in `test_limits.py`."""
+    pair = pair_with("--time-limit", "30", "--soft-time-limit", "20")
+    for ledger in pair.both(lambda side: side.play(lambda run: run.send(name, 25, **limits))):
+        assert ledger.states() == ["FAILURE"]
+        assert "TimeLimitExceeded" in str(ledger.result())
 
 
 def test_a_message_with_one_limit_has_none_of_the_worker(limited):
