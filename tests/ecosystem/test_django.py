@@ -62,7 +62,7 @@ def test_django_connections_are_reused_when_told(both):
 
 def test_ends_that_no_child_has_seen(both):
     """A child that dies, and one that is killed: Celery's main process writes their rows."""
-    found = both("shop", summary, calls=("prepare", "lost"))
-    lost, killed = found["rows"]
+    # Whether there is a child in the place of the last one before the worker is told to stop, nobody can say.
+    lost, killed = both("shop", lambda found: summary(found)["rows"], calls=("prepare", "lost"))
     assert lost["status"] == killed["status"] == "FAILURE"
     assert "WorkerLostError" in lost["result"] and "TimeLimitExceeded" in killed["result"]
