@@ -132,7 +132,7 @@ def exit_code(exc):
 def prepare(worker):
     """The rest of what Celery's main process does before its pool starts."""
     from celery import signals
-    from celery_rs import child, manifest, relay, statedb
+    from celery_rs import child, manifest, relay, shortcut, statedb
     add_to_path(os.getcwd())
     app = worker.app
     # The worker's class is bound to the app through a proxy in some cases.
@@ -141,6 +141,7 @@ def prepare(worker):
     refuse_strategies(app, manifest)
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
     relay.install(app)
+    shortcut.install()
     state = statedb.read(worker)
     text = json.dumps(manifest.manifest(app, worker, pool, state))
     from celery import platforms

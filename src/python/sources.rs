@@ -10,7 +10,7 @@ use crate::python::steward::Steward;
 use crate::python::zygote::Zygote;
 
 const IMPORTER: &str = include_str!("../../python/celery_rs/embedded.py");
-const MODULES: [(&str, &str); 16] = [
+const MODULES: &[(&str, &str)] = &[
     ("celery_rs", include_str!("../../python/celery_rs/__init__.py")),
     ("celery_rs.plain", include_str!("../../python/celery_rs/plain.py")),
     ("celery_rs.manifest", include_str!("../../python/celery_rs/manifest.py")),
@@ -19,6 +19,7 @@ const MODULES: [(&str, &str); 16] = [
     ("celery_rs.statedb", include_str!("../../python/celery_rs/statedb.py")),
     ("celery_rs.request", include_str!("../../python/celery_rs/request.py")),
     ("celery_rs.outcome", include_str!("../../python/celery_rs/outcome.py")),
+    ("celery_rs.shortcut", include_str!("../../python/celery_rs/shortcut.py")),
     ("celery_rs.child", include_str!("../../python/celery_rs/child.py")),
     ("celery_rs.green", include_str!("../../python/celery_rs/green.py")),
     ("celery_rs.facade", include_str!("../../python/celery_rs/facade.py")),
@@ -32,7 +33,7 @@ const MODULES: [(&str, &str); 16] = [
 /// Makes `celery_rs` importable and gives its module `zygote`.
 pub(super) fn load(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let sources = PyDict::new(py);
-    for (name, source) in MODULES {
+    for &(name, source) in MODULES {
         sources.set_item(name, source)?;
     }
     let importer = PyModule::from_code(py, &CString::new(IMPORTER)?, c"celery_rs/embedded.py", c"celery_rs_embedded")?;

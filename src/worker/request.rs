@@ -9,8 +9,8 @@ use crate::{
     broker::Acker,
     ipc::Job,
     pool::TimeLimits,
-    protocol::{Body, Message, TaskHeaders},
-    serialization::{Map, Value, json},
+    protocol::{Body, Message, Properties, TaskHeaders},
+    serialization::{Value, json},
     task::TaskDefinition,
     worker::disposition::Disposition,
 };
@@ -136,7 +136,7 @@ pub(super) fn job_of(message: &Message) -> Job {
     let properties = &message.properties;
     Job {
         headers: headers_json(message),
-        properties: properties_json(message),
+        properties: properties_json(properties),
         body: message.body.clone(),
         content_type: properties.content_type.clone().unwrap_or_else(|| "application/data".to_owned()),
         content_encoding: properties.content_encoding.clone().unwrap_or_else(|| "utf-8".to_owned()),
@@ -154,35 +154,81 @@ fn headers_json(message: &Message) -> bytes::Bytes {
     if headers.is_absent() {
         return bytes::Bytes::from_static(b"null");
     }
-    headers.json().cloned().unwrap_or_else(|| json_text(&Value::Map(headers.map().clone())))
+    if let Some(received) = headers.json() {
+        return received.clone();
+    }
+    let mut out = String::with_capacity(512);
+    json::write_map(&mut out, headers.map()).map_or(NO_FIELDS, |()| out.into())
 }
 
-fn properties_json(message: &Message) -> bytes::Bytes {
-    let properties = &message.properties;
-    let mut map = Map::with_capacity(properties.other.len() + 5);
-    map.insert("correlation_id".to_owned(), properties.correlation_id.clone().into());
-    map.insert("reply_to".to_owned(), properties.reply_to.clone().into());
-    map.insert("delivery_mode".to_owned(), properties.delivery_mode.map(i32::from).into());
+fn properties_json(properties: &Properties) -> bytes::Bytes {
+    let mut fields = Fields::default();
+    fields.text("correlation_id", properties.correlation_id.as_deref());
+    fields.text("reply_to", properties.reply_to.as_deref());
+    fields.value("delivery_mode", &properties.delivery_mode.map(i32::from).into());
     // kombu's virtual transports carry these two inside the properties.
     if properties.other.contains_key("delivery_tag") {
         let info = &properties.delivery_info;
-        let info = [("exchange", &info.exchange), ("routing_key", &info.routing_key)];
-        let info = info.map(|(name, value)| (name.to_owned(), value.as_str().into()));
-        map.insert("delivery_info".to_owned(), Value::Map(Map::from_iter(info)));
+        fields.name("delivery_info");
+        fields.nested(|inner| {
+            inner.text("exchange", Some(&info.exchange));
+            inner.text("routing_key", Some(&info.routing_key));
+        });
     }
-    map.insert("priority".to_owned(), properties.priority.into());
-    if let Some(expiration) = &properties.expiration {
-        map.insert("expiration".to_owned(), expiration.clone().into());
+    fields.value("priority", &properties.priority.into());
+    fields.text("expiration", properties.expiration.as_deref());
+    for (name, value) in &properties.other {
+        fields.value(name, value);
     }
-    map.extend(properties.other.iter().map(|(name, value)| (name.clone(), value.clone())));
-    map.retain(|_, value| !value.is_null());
-    json_text(&Value::Map(map))
+    fields.into_json()
 }
 
-/// As JSON; a header that no JSON can express (bytes from AMQP that are no text) leaves an empty object, since a child
-/// cannot be given what Celery's own producer could not have sent.
-fn json_text(value: &Value) -> bytes::Bytes {
-    json::to_string(value).map_or_else(|_| bytes::Bytes::from_static(b"{}"), bytes::Bytes::from)
+/// What a child is given of headers or properties that no JSON can express (bytes from AMQP that are no text), which
+/// Celery's own producer could not have sent.
+const NO_FIELDS: bytes::Bytes = bytes::Bytes::from_static(b"{}");
+
+/// The fields of one JSON object, written as they come; those without a value are left out.
+#[derive(Default)]
+struct Fields {
+    out: String,
+    failed: bool,
+}
+
+impl Fields {
+    fn name(&mut self, name: &str) {
+        self.out.push_str(if self.out.is_empty() { "{" } else { ", " });
+        json::write_str(&mut self.out, name);
+        self.out.push_str(": ");
+    }
+
+    fn text(&mut self, name: &str, text: Option<&str>) {
+        if let Some(text) = text {
+            self.name(name);
+            json::write_str(&mut self.out, text);
+        }
+    }
+
+    fn value(&mut self, name: &str, value: &Value) {
+        if !value.is_null() {
+            self.name(name);
+            self.failed |= json::write(&mut self.out, value).is_err();
+        }
+    }
+
+    fn nested(&mut self, write: impl FnOnce(&mut Self)) {
+        let mut inner = Self::default();
+        write(&mut inner);
+        self.out.push_str(&inner.closed());
+    }
+
+    fn closed(mut self) -> String {
+        self.out.push_str(if self.out.is_empty() { "{}" } else { "}" });
+        self.out
+    }
+
+    fn into_json(self) -> bytes::Bytes {
+        if self.failed { NO_FIELDS } else { self.closed().into() }
+    }
 }
 
 fn seconds(limit: Option<f64>) -> Option<Duration> {

@@ -10,7 +10,7 @@ mod string;
 #[cfg(test)]
 mod tests;
 
-pub use printer::{write, write_str};
+pub use printer::{write, write_map, write_str};
 
 use crate::serialization::{DecodeError, EncodeError, Value};
 

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::MAX_DEPTH;
-use crate::serialization::{EncodeError, Value, float};
+use crate::serialization::{EncodeError, Map, Value, float};
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
@@ -15,6 +15,14 @@ const HEX: &[u8; 16] = b"0123456789abcdef";
 /// As [`to_string`](super::to_string); what was appended until then stays.
 pub fn write(out: &mut String, value: &Value) -> Result<(), EncodeError> {
     write_value(out, value, 0)
+}
+
+/// Appends the JSON of an object.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_map(out: &mut String, map: &Map) -> Result<(), EncodeError> {
+    write_entries(out, map, 0)
 }
 
 /// Appends a string with its quotes.
@@ -52,14 +60,7 @@ fn write_value(out: &mut String, value: &Value, depth: usize) -> Result<(), Enco
             let _ = write!(out, "{{\"__type__\": \"uuid\", \"__value__\": {{\"hex\": \"{}\"}}}}", uuid.simple());
         }
         Value::List(items) => return write_list(out, items, deeper(depth)?),
-        Value::Map(map) => {
-            let depth = deeper(depth)?;
-            let write_key = |out: &mut String, key: &String| {
-                write_str(out, key);
-                Ok(())
-            };
-            return write_object(out, map, write_key, depth);
-        }
+        Value::Map(map) => return write_entries(out, map, depth),
         Value::Pairs(pairs) => {
             let depth = deeper(depth)?;
             return write_object(out, pairs.iter().map(|(key, value)| (key, value)), write_key, depth);
@@ -82,6 +83,14 @@ fn write_list(out: &mut String, items: &[Value], depth: usize) -> Result<(), Enc
     }
     out.push(']');
     Ok(())
+}
+
+fn write_entries(out: &mut String, map: &Map, depth: usize) -> Result<(), EncodeError> {
+    let write_key = |out: &mut String, key: &String| {
+        write_str(out, key);
+        Ok(())
+    };
+    write_object(out, map, write_key, deeper(depth)?)
 }
 
 fn write_object<'a, K>(
