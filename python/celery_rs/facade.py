@@ -26,6 +26,19 @@ def refused(what):
     return refuse
 
 
+class Absent:
+    """What only the parent has: whatever is looked for in it is refused in a clear line."""
+
+    def __init__(self, what):
+        self.__dict__['what'] = what
+
+    def __getattr__(self, name):
+        raise Refused(f'{self.what}.{name}: celery-rs does this outside Python')
+
+    def __setattr__(self, name, value):
+        raise Refused(f'{self.what}.{name}: celery-rs does this outside Python')
+
+
 class Running(bootsteps.Blueprint):
     """A blueprint whose steps run in the parent."""
 
@@ -67,7 +80,8 @@ class Consumer:
     """Mixed into the worker's own class of consumer: consumes nothing, and connects when somebody looks."""
 
     Blueprint = ConsumerBlueprint
-    task_consumer = qos = gossip = pidbox_node = None
+    task_consumer, qos = Absent('consumer.task_consumer'), Absent('consumer.qos')
+    gossip = pidbox_node = None
     _connection = _event_dispatcher = None
 
     @property

@@ -15,7 +15,7 @@ from kombu.serialization import registry
 from kombu.utils import json as kombu_json
 from kombu.transport.base import to_rabbitmq_queue_arguments
 
-from celery_rs import relay
+from celery_rs import relay, steps
 from celery_rs.plain import Opaque, plain, plain_parts, text
 
 #: Settings that Celery computes; the attribute is right where the stored value is not.
@@ -66,7 +66,7 @@ def manifest(app, worker, pool, state=None):
         'serializers': serializers(),
         'registers_types': not TYPES.issuperset(kombu_json._decoders),
         'signals': listened_signals(),
-        'bootsteps': sorted(path(step) for kind in ('worker', 'consumer') for step in app.steps[kind]),
+        'bootsteps': steps.own(app),
         'control_commands': control_commands(),
         'backend': qualname(type(backend)),
         'relays_results': relay.relays(backend, app),
@@ -253,7 +253,7 @@ def listened_signals():
     """Names of the signals that anybody but Celery itself listens to."""
     return sorted(
         name for name in signals.__all__
-        if any(not of_celery(function) for function in receivers(getattr(signals, name)))
+        if any(not steps.of_celery(function) for function in receivers(getattr(signals, name)))
     )
 
 
@@ -264,15 +264,10 @@ def receivers(signal):
             yield function
 
 
-def of_celery(function):
-    module = getattr(function, '__module__', None) or ''
-    return module.split('.')[0] in ('celery', 'celery_rs', 'kombu')
-
-
 def control_commands():
-    """Remote control commands that are not Celery's."""
+    """Names of the remote control commands that are not Celery's own, or no longer."""
     from celery.worker.control import Panel
-    return sorted(path(function) for function in Panel.data.values() if not of_celery(function))
+    return sorted(name for name, function in Panel.data.items() if not steps.of_celery(function))
 
 
 def path(value):

@@ -11,7 +11,7 @@ from celery._state import _set_task_join_will_block
 from celery.utils.log import get_logger
 from kombu.utils.json import dumps
 
-from celery_rs import child, endings, facade, main_signals  # noqa: F401: errands are there once they are imported
+from celery_rs import child, endings, facade, main_signals, steps  # noqa: F401: errands are there once they are imported
 from celery_rs._bridge import Steward as Bridge
 from celery_rs.errands import ERRANDS
 from celery_rs.request import loads
@@ -47,6 +47,8 @@ class Steward:
         platforms.set_process_title('celeryd', info=f'{worker.hostname}:steward')
         self.app.set_current()
         self.consumer = facade.complete(worker)
+        #: Waits for what the consumer's own steps consume; None until they have started.
+        self.drain = None
         self.requests = facade.Requests(self.consumer)
         _set_task_join_will_block(worker.pool.task_join_will_block)
 

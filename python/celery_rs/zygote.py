@@ -24,6 +24,9 @@ NO_CELERY = """\
 celery-rs cannot import celery in {0}: {1}
 Activate the virtualenv of your project, or set VIRTUAL_ENV."""
 
+MISPLACED_STEP = """\
+celery-rs cannot run boot step {0}, which takes the place of one of Celery's own: run this worker with Python's celery."""
+
 #: The parent decides when to leave, and says so by closing the socket.
 IGNORED_SIGNALS = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2')
 #: Of which Rust has handlers, where Python has none.
@@ -132,13 +135,15 @@ def exit_code(exc):
 def prepare(worker):
     """The rest of what Celery's main process does before its pool starts."""
     from celery import signals
-    from celery_rs import child, manifest, relay, shortcut, statedb
+    from celery_rs import child, manifest, relay, shortcut, statedb, steps
     add_to_path(os.getcwd())
     app = worker.app
     # The worker's class is bound to the app through a proxy in some cases.
     app = getattr(app, '_get_current_object', lambda: app)()
     pool = pool_name(worker)
     refuse_strategies(app, manifest)
+    for step in steps.misplaced(app):
+        raise Failed(MISPLACED_STEP.format(step))
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
     relay.install(app)
     shortcut.install()

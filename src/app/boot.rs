@@ -193,15 +193,10 @@ const REVOKES_MAX: &str = "CELERY_WORKER_REVOKES_MAX";
 const REVOKE_EXPIRES: &str = "CELERY_WORKER_REVOKE_EXPIRES";
 
 fn refused(manifest: &Manifest) -> impl Iterator<Item = String> {
-    let steps = manifest.bootsteps.iter().map(|step| format!("boot step {step} is not run by celery-rs"));
-    let commands = &manifest.control_commands;
-    let commands =
-        commands.iter().map(|command| format!("remote control command {command} is not served by celery-rs"));
     let requests = manifest.tasks.iter().filter(|task| !task.custom_request.is_empty());
-    let requests = requests.map(|task| {
+    requests.map(|task| {
         format!("task {}: {} is used by celery-rs only for ends that no child has seen", task.name, task.custom_request)
-    });
-    steps.chain(commands).chain(requests)
+    })
 }
 
 fn select_queues(settings: &Settings, manifest: Option<&Manifest>, args: &WorkerArgs) -> Result<Queues, AppError> {

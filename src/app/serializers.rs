@@ -57,7 +57,7 @@ mod tests {
         let lines: Vec<_> = refusals(&settings).collect();
         assert_eq!(
             lines,
-            ["setting task_serializer (app) is own, which Python has: what celery-rs writes itself is JSON"]
+            ["setting task_serializer (set by the app) is own, which Python has: what celery-rs writes itself is JSON"]
         );
     }
 }

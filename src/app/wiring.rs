@@ -13,7 +13,7 @@ use crate::{
     backend::{self, BackendError, BackendOptions, ResultBackend},
     broker::Publish,
     config::routes::Routes,
-    control::{Mailbox, Node, NodeOptions, Versions},
+    control::{Mailbox, Node, NodeOptions, PythonCommands, Versions},
     event::{Clock, EventDispatcher, EventOptions},
     gossip::{Mingle, MingleOptions},
     ipc::{Manifest, PoolKind},
@@ -25,7 +25,7 @@ use crate::{
     protocol::{ExchangeType, time::TimeZone},
     serialization::AcceptContent,
     worker::{
-        Assembly, ConnectionPolicy, MainSignals, Shutdown, StopReason, Wires, Worker, WorkerOptions,
+        Assembly, BootSteps, ConnectionPolicy, MainSignals, Shutdown, StopReason, Wires, Worker, WorkerOptions,
         completion::{BackendChords, BySteward, Completion, CompletionSettings, Errbacks, PythonJoin},
     },
 };
@@ -54,6 +54,7 @@ impl Booted {
         let pool = self.pool(&options);
         let signals = self.signals(pool.as_deref());
         let by_steward = self.by_steward(&signals);
+        let boot_steps = self.boot_steps(&signals);
         let (backend, python_backend) = self.backend(publisher.clone(), by_steward.clone())?;
         let producer = Producer::new(
             publisher.clone(),
@@ -66,7 +67,8 @@ impl Booted {
         let completion = self.completion(backend.clone(), producer.clone(), &options, by_steward, python_backend);
         let pool_failed = pool_failure(pool.clone());
         let pool = pool.map(|pool| pool as Arc<dyn Pool>);
-        let node = self.remote_control().then(|| self.node_options(&options, is_redis));
+        let python_commands = self.python_commands(&signals);
+        let node = self.remote_control().then(|| self.node_options(&options, is_redis, python_commands));
         let dispatcher = events.0.clone();
         let mingle = (!self.args.without_mingle).then(|| self.mingle_options(&options));
         let mut worker = Worker::new(Assembly {
@@ -83,6 +85,7 @@ impl Booted {
             pool,
             pool_failed,
             signals,
+            boot_steps: boot_steps.clone(),
             events,
             before: Vec::new(),
             after: Vec::new(),
@@ -94,6 +97,10 @@ impl Booted {
         if let Some(options) = node {
             let node = Arc::new(Node::new(options, dispatcher, worker.handle()));
             worker.add_hook(Arc::new(Mailbox::new(node)), false);
+        }
+        if let Some(steps) = boot_steps {
+            worker.add_hook(steps.of_worker(), true);
+            worker.add_hook(steps.of_consumer(), false);
         }
         Ok(worker)
     }
@@ -129,6 +136,17 @@ impl Booted {
             (Err(BackendError::Unsupported(_)), Some(by_steward)) => Ok((by_steward, true)),
             (opened, _) => Ok((opened?, false)),
         }
+    }
+
+    fn boot_steps(&self, signals: &MainSignals) -> Option<BootSteps> {
+        let (steward, manifest) = (signals.steward()?, self.manifest.as_ref()?);
+        (!manifest.bootsteps.is_empty()).then(|| BootSteps::new(steward.clone()))
+    }
+
+    /// The remote control commands that the app has registered.
+    fn python_commands(&self, signals: &MainSignals) -> Option<PythonCommands> {
+        let (steward, manifest) = (signals.steward()?, self.manifest.as_ref()?);
+        Some(PythonCommands::new(steward.clone(), manifest.control_commands.iter().cloned()))
     }
 
     /// What of an end only the app's own Python can do.
@@ -230,7 +248,12 @@ impl Booted {
         self.settings.layers.value("worker_enable_remote_control").0.is_truthy()
     }
 
-    fn node_options(&self, options: &WorkerOptions, is_redis: bool) -> NodeOptions {
+    fn node_options(
+        &self,
+        options: &WorkerOptions,
+        is_redis: bool,
+        python_commands: Option<PythonCommands>,
+    ) -> NodeOptions {
         let tasks = self.manifest.iter().flat_map(|manifest| &manifest.tasks);
         let rate_limits = tasks.filter_map(|task| Some((task.name.clone(), task.rate_limit.clone()?)));
         NodeOptions {
@@ -246,6 +269,7 @@ impl Booted {
             limits: options.limits,
             transport: if is_redis { "redis" } else { "amqp" },
             versions: self.versions(),
+            python_commands,
         }
     }
 

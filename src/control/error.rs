@@ -7,36 +7,44 @@ use crate::{
 
 /// An error reply: `{"error": "ValueError('...')"}`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{exception}({})", repr(&Value::from(.message.as_str())))]
-pub struct CommandError {
-    exception: &'static str,
-    message: String,
+pub enum CommandError {
+    /// Found out here.
+    #[error("{exception}({})", repr(&Value::from(.message.as_str())))]
+    Ours {
+        /// Name of Python's exception.
+        exception: &'static str,
+        /// Its only argument.
+        message: String,
+    },
+    /// Raised by a command in Python: its `repr`.
+    #[error("{0}")]
+    Raised(String),
 }
 
 impl CommandError {
     /// No such command.
     pub fn key(name: &str) -> Self {
-        Self { exception: "KeyError", message: name.to_owned() }
+        Self::Ours { exception: "KeyError", message: name.to_owned() }
     }
 
     /// Arguments that the command does not take.
     pub fn arguments(message: impl Into<String>) -> Self {
-        Self { exception: "TypeError", message: message.into() }
+        Self::Ours { exception: "TypeError", message: message.into() }
     }
 
     /// Arguments that mean nothing, or a time at which it cannot be done.
     pub fn value(message: impl Into<String>) -> Self {
-        Self { exception: "ValueError", message: message.into() }
+        Self::Ours { exception: "ValueError", message: message.into() }
     }
 
     /// What this worker does not do.
     pub fn unsupported(message: impl Into<String>) -> Self {
-        Self { exception: "NotImplementedError", message: message.into() }
+        Self::Ours { exception: "NotImplementedError", message: message.into() }
     }
 
     /// The worker is ending, and nobody is left to ask.
     pub fn ending() -> Self {
-        Self { exception: "RuntimeError", message: "the worker is shutting down".to_owned() }
+        Self::Ours { exception: "RuntimeError", message: "the worker is shutting down".to_owned() }
     }
 }
 

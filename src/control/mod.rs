@@ -2,7 +2,7 @@
 //!
 //! A [`Mailbox`] joins each connection, reads requests and sends replies. What a request does is a row of the [`table`];
 //! a row's handler asks the dispatcher through its [`WorkerHandle`](crate::worker::WorkerHandle) and never holds state of
-//! the worker's itself. Commands of the user's own (`@control_command`) are not here: they are Python.
+//! the worker's itself. Commands of the user's own are [Python's](PythonCommands).
 
 mod arguments;
 mod error;
@@ -12,6 +12,7 @@ mod inspect;
 mod mailbox;
 mod node;
 mod pool;
+mod python;
 mod queue;
 mod report;
 mod request;
@@ -24,3 +25,4 @@ mod task;
 pub use error::CommandError;
 pub use mailbox::Mailbox;
 pub use node::{Node, NodeOptions, Versions};
+pub use python::PythonCommands;

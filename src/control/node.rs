@@ -6,7 +6,7 @@ use tracing::{debug, error};
 
 use crate::{
     config::{Queues, Settings},
-    control::{CommandError, request::ControlRequest, table},
+    control::{CommandError, PythonCommands, request::ControlRequest, table},
     event::{Clock, EventDispatcher},
     ipc::PoolKind,
     pool::TimeLimits,
@@ -56,6 +56,8 @@ pub struct NodeOptions {
     pub transport: &'static str,
     /// For `report` and heartbeats.
     pub versions: Versions,
+    /// Commands that the app has registered; none without Python.
+    pub python_commands: Option<PythonCommands>,
 }
 
 /// The worker's end of remote control, whatever connection it is reached by.
@@ -119,6 +121,9 @@ impl Node {
     }
 
     async fn call(&self, method: &str, arguments: Map) -> Result<Value, CommandError> {
+        if let Some(python) = self.options.python_commands.as_ref().filter(|commands| commands.has(method)) {
+            return python.call(method, arguments).await;
+        }
         let row = table::find(method).ok_or_else(|| CommandError::key(method))?;
         let arguments = row.signature.check(row.name, arguments)?;
         (row.handler)(self, arguments).await

@@ -59,9 +59,9 @@ pub struct Manifest {
     pub registers_types: bool,
     /// Names of the signals of `celery.signals` that have a receiver.
     pub signals: Vec<String>,
-    /// Class paths of bootsteps that the app adds to the worker and to the consumer.
+    /// Names of the boot steps that the app adds to the worker and to the consumer.
     pub bootsteps: Vec<String>,
-    /// Class paths of remote control commands that are not Celery's.
+    /// Names of the remote control commands that are not Celery's, or no longer.
     pub control_commands: Vec<String>,
     /// Class path of `app.backend`, and whether its writes are relayed to the parent.
     pub backend: String,

@@ -26,6 +26,7 @@ const MODULES: &[(&str, &str)] = &[
     ("celery_rs.errands", include_str!("../../python/celery_rs/errands.py")),
     ("celery_rs.main_signals", include_str!("../../python/celery_rs/main_signals.py")),
     ("celery_rs.endings", include_str!("../../python/celery_rs/endings.py")),
+    ("celery_rs.steps", include_str!("../../python/celery_rs/steps.py")),
     ("celery_rs.steward", include_str!("../../python/celery_rs/steward.py")),
     ("celery_rs.zygote", include_str!("../../python/celery_rs/zygote.py")),
 ];

@@ -5,6 +5,7 @@
 //! through a [`WorkerHandle`].
 
 mod autoscale;
+mod boot_steps;
 mod command;
 pub mod completion;
 mod dispatcher;
@@ -60,6 +61,7 @@ use services::Services;
 use session::Session;
 
 pub use autoscale::AutoscaleRange;
+pub use boot_steps::BootSteps;
 pub use command::{Command, WorkerHandle};
 pub use dispatcher::Dispatcher;
 pub use main_signals::{MainSignal, MainSignals};
@@ -121,6 +123,8 @@ pub struct Assembly {
     pub events: (EventDispatcher, EventPump),
     /// The signals of Celery's main process, for those who listen.
     pub signals: MainSignals,
+    /// What the app adds to Celery's boot steps, if anything.
+    pub boot_steps: Option<BootSteps>,
     /// Seconds between heartbeats; none sends none.
     pub heartbeat: Option<Duration>,
     /// Celery's version, for heartbeats.
@@ -170,10 +174,11 @@ impl Worker {
             pool_failed,
             events,
             signals,
+            boot_steps,
             heartbeat,
             software_version,
             before,
-            after,
+            mut after,
         } = self.assembly;
         let (events, pump) = events;
         let pump = tokio::spawn(pump.run());
@@ -181,7 +186,6 @@ impl Worker {
         let (reports_sender, reports) = mpsc::unbounded_channel();
         let stats = WorkerStats::default();
         let heart_stop = CancellationToken::new();
-        let mut after = after;
         let heart = heartbeat.map(|freq| {
             let heart = Heart::new(events.clone(), signals.clone(), stats.clone(), freq, software_version);
             let heart = Arc::new(heart.stopped_by(heart_stop.clone()));
@@ -206,7 +210,6 @@ impl Worker {
             signals: signals.clone(),
         };
         let mut session = tokio::spawn(session.run());
-        let receiver = Receiver { registry, accept: options.accept.clone() };
         let services = Arc::new(Services {
             native: NativePool::new(options.native_seats),
             pid: std::process::id(),
@@ -222,6 +225,7 @@ impl Worker {
             options,
             reports: reports_sender,
         });
+        let receiver = Receiver { registry, accept: services.options.accept.clone() };
         let mut dispatcher = Dispatcher::new(services.clone(), receiver, stats, self.queues);
         let mut inbox = Inbox { session: session_events, reports, commands: self.commands.1, shutdown, pool_failed };
         let reason = dispatcher.run(&mut inbox).await;
@@ -234,7 +238,7 @@ impl Worker {
         put_away(dispatcher, &services).await;
         session.abort();
         pump.abort();
-        dismiss(&services.signals, &mut inbox, &reason).await;
+        dismiss(&services.signals, boot_steps, &mut inbox, &reason).await;
         reason
     }
 }
@@ -293,9 +297,13 @@ async fn finish(dispatcher: &mut Dispatcher, inbox: &mut Inbox, reason: &StopRea
 
 /// Tells the steward that the worker has stopped, and lets it finish what it was told; a cold stop shortens that, and is
 /// not told of, as in Celery.
-async fn dismiss(signals: &MainSignals, inbox: &mut Inbox, reason: &StopReason) {
+async fn dismiss(signals: &MainSignals, steps: Option<BootSteps>, inbox: &mut Inbox, reason: &StopReason) {
     let Some(steward) = signals.steward() else { return };
-    if !matches!(reason, StopReason::Asked(asked) if *asked >= Shutdown::Cold) {
+    let is_cold = matches!(reason, StopReason::Asked(asked) if *asked >= Shutdown::Cold);
+    if let Some(steps) = steps {
+        steps.stop(is_cold);
+    }
+    if !is_cold {
         signals.shutdown();
     }
     let hurried = async {

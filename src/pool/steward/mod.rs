@@ -68,6 +68,7 @@ enum Order {
     /// Have the process there, without an errand.
     Start,
     Run(Errand, Option<oneshot::Sender<Answer>>),
+    Keep(Errand),
     /// After what was said before.
     Stop(oneshot::Sender<()>),
     /// At once, whatever was said.
@@ -112,6 +113,17 @@ impl Steward {
         self.load.bytes.fetch_add(weight(&errand), Ordering::Relaxed);
         self.order(Order::Run(errand, Some(answer)));
         answered.await.unwrap_or(Err(StewardError::Stopped))
+    }
+
+    /// Does as [`call`](Self::call), and has each steward that replaces this one do it again before all else: for what is
+    /// to last as long as the worker does.
+    ///
+    /// # Errors
+    /// As there; it is not done again then.
+    pub async fn establish(&self, errand: Errand) -> Answer {
+        let answer = self.call(errand.clone()).await?;
+        self.order(Order::Keep(errand));
+        Ok(answer)
     }
 
     /// Lets it do what it was given before and leave. Resolves when the process is gone.

@@ -12,7 +12,7 @@ use tracing::{error, warn};
 use super::link::Link;
 use super::queue::Queue;
 use super::{Load, Order, StewardError};
-use crate::ipc::FromSteward;
+use crate::ipc::{Errand, FromSteward};
 
 /// One errand that takes longer than this is told of, and again after each such time.
 const SLOW: Duration = Duration::from_secs(10);
@@ -36,6 +36,8 @@ pub(super) struct Owner {
     queue: Queue,
     load: Arc<Load>,
     link: Option<Link>,
+    /// What each further process is to do first: what this one has done that has to last.
+    standing: Vec<Errand>,
     /// Whether the process is wanted even without an errand.
     wanted: bool,
     /// When the next process may be asked for.
@@ -59,6 +61,7 @@ impl Owner {
             queue: Queue::new(Arc::clone(&load)),
             load,
             link: None,
+            standing: Vec::new(),
             wanted: false,
             not_before: now,
             failures: 0,
@@ -109,6 +112,10 @@ impl Owner {
         match order {
             Order::Start => self.wanted = true,
             Order::Run(errand, answer) => self.queue.push(errand, answer),
+            Order::Keep(errand) => {
+                self.standing.retain(|kept| kept.name != errand.name);
+                self.standing.push(errand);
+            }
             Order::Stop(done) => {
                 self.stops.push(done);
                 self.stopping = true;
@@ -175,6 +182,9 @@ impl Owner {
         self.not_before = now + wait;
         warn!(target: "celery.worker", "the steward has died; starting another one");
         self.queue.rewind();
+        if !self.stopping {
+            self.queue.push_first(&self.standing);
+        }
     }
 
     fn is_over(&self) -> bool {

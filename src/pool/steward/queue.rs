@@ -56,14 +56,34 @@ impl Queue {
 
     /// Adds one. One that cannot be encoded (larger than a frame may be) is answered at once.
     pub(super) fn push(&mut self, errand: Errand, answer: Option<oneshot::Sender<Answer>>) {
+        if let Some(entry) = self.entry(errand, answer) {
+            self.entries.push_back(entry);
+        }
+    }
+
+    /// Adds notices before all that waits, where nothing has been written yet.
+    pub(super) fn push_first(&mut self, errands: &[Errand]) {
+        for errand in errands.iter().rev() {
+            self.load.notices.fetch_add(1, Ordering::Relaxed);
+            self.load.bytes.fetch_add(weight(errand), Ordering::Relaxed);
+            if let Some(entry) = self.entry(errand.clone(), None) {
+                self.entries.push_front(entry);
+            }
+        }
+    }
+
+    fn entry(&mut self, errand: Errand, answer: Option<oneshot::Sender<Answer>>) -> Option<Entry> {
         self.last_number += 1;
         let (number, name, weight) = (self.last_number, errand.name.clone(), weight(&errand));
         let mut bytes = Vec::new();
         let encoded = encode(&ToSteward::Run { number, errand }, &mut bytes);
         let entry = Entry { number, name, bytes, weight, answer, deaths: 0 };
         match encoded {
-            Ok(()) => self.entries.push_back(entry),
-            Err(error) => self.end(entry, Err(StewardError::Raised(error.to_string()))),
+            Ok(()) => Some(entry),
+            Err(error) => {
+                self.end(entry, Err(StewardError::Raised(error.to_string())));
+                None
+            }
         }
     }
 
