@@ -184,6 +184,7 @@ class PoolWorker(pool.Worker):
     def wait_for_job(self):
         self.works = True
         Seat(self.bridge, self.plan).work()
+        self.works = False
         if not self.bridge.recycled():
             raise SystemExit(EX_OK)
         tell_memory(self.plan)
