@@ -26,12 +26,11 @@ def test_no_backend(disabled, call):
 
 
 def test_no_backend_and_links(disabled):
-    def scenario(run):
-        run.send("fail", link_error=[run.sig("errback"), run.sig("errback_old")])
-        run.apply(run.chain(run.sig("add", 1, 1), run.sig("add", 2), run.sig("fail"), run.sig("add", 3)))
-        run.apply(run.group(run.sig("add", 1, 1), run.sig("add", 2, 2)))
-
-    disabled.compare(scenario)
+    disabled.compare(lambda run: run.send("fail", link_error=[run.sig("errback"), run.sig("errback_old")]))
+    disabled.compare(
+        lambda run: run.apply(run.chain(run.sig("add", 1, 1), run.sig("add", 2), run.sig("fail"), run.sig("add", 3)))
+    )
+    disabled.compare(lambda run: run.apply(run.group(run.sig("add", 1, 1), run.sig("add", 2, 2))))
 
 
 def test_no_backend_and_ends_that_no_child_tells(disabled):

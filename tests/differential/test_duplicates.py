@@ -10,7 +10,7 @@ CONF = {"worker_deduplicate_successful_tasks": True}
 
 @pytest.fixture(scope="module", params=[(), ("-P", "threads"), ("-P", "solo")], ids=["prefork", "threads", "solo"])
 def pair(pair_for, request):
-    return pair_for(*request.param, conf=CONF)
+    return pair_for(*request.param, conf=CONF, receivers=False)
 
 
 def runs(found, what: str) -> int:

@@ -76,7 +76,8 @@ def test_lost_child(base, name, how):
 @pytest.mark.parametrize("how", ["sys.exit", "SystemExit", "SystemExit text", "KeyboardInterrupt"])
 def test_exit_by_exception(base, name, how):
     """Since 5.7 the child tells of its exit before it ends."""
-    found = base.compare(lambda run: run.many((name, how), ("add", 1, 1)))
+    why = {"log.main": "the end of the process and what it is to the task may be logged in either order"}
+    found = base.compare(lambda run: run.many((name, how), ("add", 1, 1)), may_differ=why if how == "sys.exit" else {})
     assert found.did().count("dies") == (2 if name == "die_once" else 1)
 
 
@@ -98,8 +99,7 @@ def test_failures_and_odd_results_in_each_serializer(pair_with, serializer):
     pair.compare(lambda run: run.many(*(("fail", kind) for kind in KINDS)))
     pair.compare(lambda run: run.many(*(("returns", expression) for expression in expressions)))
     pair.compare(lambda run: run.many(("retry", "exc"), ("reject", False)), may_differ=IN_CHILD)
-    why = "what no child tells is written as plain data, which every client reads, and not as a pickled exception"
-    pair.compare(lambda run: run.send("die", "kill"), {"documents": why} if serializer == "pickle" else {})
+    pair.compare(lambda run: run.send("die", "kill"))
 
 
 def test_huge_exception(base):

@@ -21,6 +21,11 @@ def ordered(value):
     return dict(sorted(value.items())) if isinstance(value, dict) else value
 
 
+@app.task(name="stamps", bind=True)
+def stamps(self, *args):
+    return [self.request.stamped_headers, self.request.stamps]
+
+
 @app.task(name="context", bind=True)
 def context(self):
     found = current_process()
