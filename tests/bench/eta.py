@@ -54,13 +54,17 @@ class Store:
         code = "import bench_app as b; b.late.apply_async(countdown=1, task_id='@ID@')"
         subprocess.run([sys.executable, "-c", code], env=self.env, check=True, cwd=HERE)
         text = self.client.rpop(QUEUE).decode()
-        return text.replace(json.loads(text)["headers"]["eta"], "@ETA@")
+        message = json.loads(text)
+        # kombu holds a message under the tag that it came with: no two may have the same.
+        text = text.replace(message["properties"]["delivery_tag"], "@TAG@")
+        return text.replace(message["headers"]["eta"], "@ETA@")
 
     def send(self, etas: list[float]) -> None:
         for start in range(0, len(etas), 2000):
             pipe = self.client.pipeline(transaction=False)
             for eta in etas[start : start + 2000]:
-                pipe.lpush(QUEUE, self.template.replace("@ID@", str(uuid.uuid4())).replace("@ETA@", iso(eta)))
+                text = self.template.replace("@ID@", str(uuid.uuid4())).replace("@TAG@", str(uuid.uuid4()))
+                pipe.lpush(QUEUE, text.replace("@ETA@", iso(eta)))
             pipe.execute()
 
     def held(self) -> int:

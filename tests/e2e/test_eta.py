@@ -20,14 +20,15 @@ HELD = 3000
 
 
 def resend(client, queue: str, template: str, count: int, eta: datetime.datetime) -> list[str]:
-    """Copies of a message that Celery has sent, with ids and ETAs of their own."""
+    """Copies of a message that Celery has sent, with ids, tags and ETAs of their own."""
     message = json.loads(template)
-    old_id, old_eta = message["headers"]["id"], message["headers"]["eta"]
+    old_id, old_eta, old_tag = message["headers"]["id"], message["headers"]["eta"], message["properties"]["delivery_tag"]
     ids = [str(uuid.uuid4()) for _ in range(count)]
     pipe = client.pipeline(transaction=False)
     for n, id_ in enumerate(ids):
         later = eta + datetime.timedelta(milliseconds=n)
-        pipe.lpush(queue, template.replace(old_id, id_).replace(old_eta, later.isoformat()))
+        text = template.replace(old_id, id_).replace(old_tag, str(uuid.uuid4()))
+        pipe.lpush(queue, text.replace(old_eta, later.isoformat()))
     pipe.execute()
     return ids
 
