@@ -70,16 +70,18 @@ impl Bindings {
         }
     }
 
-    /// Removes a queue with its bindings and its messages.
+    /// Removes a queue with its bindings and its messages. It is forgotten last, so that what was broken off can be done again.
     pub async fn delete(&self, queue: &str) -> Result<(), Error> {
-        let known = self.declared().remove(queue).unwrap_or_default();
+        let known = self.declared().get(queue).cloned().unwrap_or_default();
         for (exchange, member) in &known.bindings {
             for table in [self.keys.binding(exchange), self.keys.binding_permanent(exchange)] {
                 self.link.call("SREM", vec![table.into(), member.as_str().into()]).await?;
             }
         }
         let lists = self.keys.queue_lists(queue).into_iter().map(Reply::from).collect();
-        self.link.call("DEL", lists).await.map(drop)
+        self.link.call("DEL", lists).await?;
+        self.declared().remove(queue);
+        Ok(())
     }
 
     /// The queues that a message to this exchange goes to.

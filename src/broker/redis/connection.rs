@@ -399,9 +399,14 @@ struct Cleaner {
 impl Cleaner {
     async fn clean(&self, queue: &str) {
         self.bindings.set_consumed(queue, false);
-        let due = self.to_delete.lock().unwrap_or_else(PoisonError::into_inner).remove(queue);
-        if due && let Err(error) = self.bindings.delete(queue).await {
-            tracing::debug!("could not delete queue {queue}: {error}");
+        let due = || self.to_delete.lock().unwrap_or_else(PoisonError::into_inner);
+        if !due().contains(queue) {
+            return;
+        }
+        match self.bindings.delete(queue).await {
+            // Not before: who closes the connection meanwhile, and so ends this, has to do it again.
+            Ok(()) => drop(due().remove(queue)),
+            Err(error) => tracing::debug!("could not delete queue {queue}: {error}"),
         }
     }
 }
