@@ -63,5 +63,7 @@ def test_sending_by_a_task(base):
 def test_the_process_where_there_is_only_one(pair_with, pool):
     """The current task, the stacks and the request on other pools."""
     pair = pair_with("-P", pool)
+    # Ours are two processes.
+    order = {"main": "what is received while a task runs stands somewhere among what is told of that"}
     for call in ("context",), ("request", 1), ("sends_to", "tracked"):
-        assert pair.compare(lambda run: run.send(*call)).states()[0] == "SUCCESS"
+        assert pair.compare(lambda run: run.send(*call), may_differ=order).states()[0] == "SUCCESS"
