@@ -214,12 +214,7 @@ impl Inbox {
                 }
                 continue;
             }
-            match decoder.read_from(&mut socket) {
-                Ok(0) => orphaned(),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => orphaned(),
-            }
+            receive(&mut decoder, &mut socket);
             if self.hear(&mut decoder).is_err() {
                 orphaned();
             }
@@ -361,6 +356,17 @@ pub(super) fn without_signals<T>(start: impl FnOnce() -> T) -> io::Result<T> {
     let started = start();
     pthread_sigmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     Ok(started)
+}
+
+/// Waits until something has come. A parent that is gone ends this process.
+pub(super) fn receive(decoder: &mut Decoder, socket: &mut UnixStream) {
+    loop {
+        match decoder.read_from(socket) {
+            Ok(1..) => return,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Ok(0) | Err(_) => orphaned(),
+        }
+    }
 }
 
 /// The parent is gone: end as hard as Celery's children do then (`PR_SET_PDEATHSIG`).

@@ -3,7 +3,7 @@
 //! A thread reads, so that the process ends with the parent even while an errand holds the GIL.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
+use std::io::Write;
 use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,7 +17,7 @@ use pyo3::types::{PyString, PyTuple};
 use crate::ipc::codec::{Decoder, encode};
 use crate::ipc::{Errand, FromSteward, IpcError, ToSteward};
 use crate::python::child::{lost, text, tuple};
-use crate::python::inbox::{READER_STACK, orphaned, without_signals};
+use crate::python::inbox::{READER_STACK, orphaned, receive, without_signals};
 use crate::python::wakeup::Wakeup;
 
 /// The socket to the parent. Its descriptor is the steward's own from now on.
@@ -94,12 +94,7 @@ impl Inbox {
     fn read(&self, mut socket: UnixStream) {
         let mut decoder = Decoder::new();
         loop {
-            match decoder.read_from(&mut socket) {
-                Ok(0) => orphaned(),
-                Ok(_) => {}
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => orphaned(),
-            }
+            receive(&mut decoder, &mut socket);
             if self.hear(&mut decoder).is_err() {
                 orphaned();
             }
