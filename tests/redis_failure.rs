@@ -13,7 +13,10 @@ use celery_rs::{
     },
     protocol::{Message, Queue, Route},
 };
-use support::redis_server::RedisServer;
+use support::{
+    redis_client::{take, until},
+    redis_server::RedisServer,
+};
 
 fn transport(server: &RedisServer, options: RedisOptions) -> RedisTransport {
     RedisTransport::new(&server.url(0), options).expect("a good URL")
@@ -32,26 +35,9 @@ async fn publish(connection: &Arc<dyn Connection>, texts: &[&str]) {
     }
 }
 
-async fn take(deliveries: &mut Deliveries, count: usize) -> Vec<Delivery> {
-    let mut taken = Vec::new();
-    while taken.len() < count {
-        taken.extend(deliveries.recv().await.expect("the stream goes on"));
-    }
-    taken
-}
-
 fn bodies(deliveries: &[Delivery]) -> Vec<String> {
     let body = |d: &Delivery| String::from_utf8_lossy(&d.message.as_ref().expect("a message").body).into_owned();
     deliveries.iter().map(body).collect()
-}
-
-async fn until(what: &str, fact: impl Fn() -> bool) {
-    let patience = async {
-        while !fact() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), patience).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

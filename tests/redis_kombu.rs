@@ -7,14 +7,15 @@ mod support;
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use celery_rs::{
-    broker::{
-        Connection, Deliveries, Delivery, Transport,
-        redis::{RedisOptions, RedisTransport},
-    },
+    broker::{Connection, Deliveries, Delivery, redis::RedisOptions},
     protocol::{Exchange, ExchangeType, Headers, Message, Properties, Queue, Route},
     serialization::{Map, Value, json},
 };
-use support::{python, redis_server::RedisServer};
+use support::{
+    python,
+    redis_client::{connect, take, until},
+    redis_server::RedisServer,
+};
 
 const PRELUDE: &str = "
 import base64, json, sys, time
@@ -28,35 +29,12 @@ async fn run_python(server: &RedisServer, script: &str) -> String {
     tokio::task::spawn_blocking(move || python::run(&script, &[&url])).await.expect("a thread")
 }
 
-async fn connect(server: &RedisServer, options: RedisOptions) -> Arc<dyn Connection> {
-    let transport = RedisTransport::new(&server.url(0), options).expect("a good URL");
-    transport.connect().await.expect("a connection")
-}
-
 async fn consume(connection: &Arc<dyn Connection>, queue: &str, prefetch: u32) -> Deliveries {
     let queue = Queue::direct(queue);
     connection.declare(&queue).await.expect("declare");
     connection.set_prefetch(prefetch);
     connection.consume(&queue).await.expect("consume");
     connection.deliveries()
-}
-
-async fn take(deliveries: &mut Deliveries, count: usize) -> Vec<Delivery> {
-    let mut taken = Vec::new();
-    while taken.len() < count {
-        taken.extend(deliveries.recv().await.expect("the stream goes on"));
-    }
-    taken
-}
-
-/// Waits for a fact about the server.
-async fn until(what: &str, fact: impl Fn() -> bool) {
-    let patience = async {
-        while !fact() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), patience).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 fn header<'a>(delivery: &'a Delivery, name: &str) -> Option<&'a Value> {

@@ -4,17 +4,21 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use celery_rs::{
     broker::{
-        Connection, Deliveries, Delivery, Transport,
-        redis::{QueueOrderStrategy, RedisOptions, RedisTransport},
+        Delivery,
+        redis::{QueueOrderStrategy, RedisOptions},
     },
     protocol::{Exchange, ExchangeType, Message, Queue, Route},
     serialization::Value,
 };
-use support::{python, redis_server::RedisServer};
+use support::{
+    python,
+    redis_client::{connect, take, until},
+    redis_server::RedisServer,
+};
 
 const PRELUDE: &str = "
 import json, sys
@@ -36,29 +40,6 @@ def drain(queues, window=0):
 async fn run_python(server: &RedisServer, options: &str, script: &str) -> String {
     let (script, url, options) = (format!("{PRELUDE}{script}"), server.url(0), options.to_owned());
     tokio::task::spawn_blocking(move || python::run(&script, &[&url, &options])).await.expect("a thread")
-}
-
-async fn connect(server: &RedisServer, options: RedisOptions) -> Arc<dyn Connection> {
-    let transport = RedisTransport::new(&server.url(0), options).expect("a good URL");
-    transport.connect().await.expect("a connection")
-}
-
-async fn take(deliveries: &mut Deliveries, count: usize) -> Vec<Delivery> {
-    let mut taken = Vec::new();
-    while taken.len() < count {
-        taken.extend(deliveries.recv().await.expect("the stream goes on"));
-    }
-    taken
-}
-
-/// Waits for a fact about the server.
-async fn until(what: &str, fact: impl Fn() -> bool) {
-    let patience = async {
-        while !fact() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(20), patience).await.unwrap_or_else(|_| panic!("never: {what}"));
 }
 
 fn keys(server: &RedisServer) -> Vec<String> {

@@ -202,14 +202,14 @@ def drain(rig: Rig, system: System, log: pathlib.Path) -> Cell:
         def sample(done: int) -> tuple:
             return (time.monotonic(), done, cpu_seconds(worker.process.pid), cpu_seconds(rig.broker_pid()))
 
-        # Looking costs CPU time that the contender does not get, so it is done seldom.
+        # Looking costs CPU time that the contender does not get, so it is done seldom, and memory is weighed outside.
         while (done := rig.results.dbsize()) < system.tasks:
             now = time.monotonic()
             if first is None and done >= low:
                 first, looked_at = sample(done), now
             elif first and done <= high and now - looked_at >= 0.2:
                 last, looked_at = sample(done), now
-            if done and now - weighed_at >= 1:
+            if done and (first is None or done > high) and now - weighed_at >= 1:
                 pss, weighed_at = max(pss, pss_mib(worker.process.pid)), now
             worker.alive()
             time.sleep(0.02)

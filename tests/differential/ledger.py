@@ -37,6 +37,7 @@ MAIN_FRAME = re.compile(
 #: Signals that concern no task.
 OF_THE_POOL = ("worker_before_create_process",)
 RECEIVED = re.compile(r"^Task .+ received")
+EXITED = re.compile(r"^Process '[^']+' pid:\S+ exited with")
 #: A traceback in a log line, with the cause that stands before it, or a remote one.
 TRACEBACK = re.compile(
     r"\n(?:[\w.]+: [^\n]*\n\nThe above exception was the direct cause|billiard.einfo.RemoteTraceback|Traceback \(most recent)"
@@ -111,10 +112,7 @@ class Ledger:
             # The pool makes its processes in its own time.
             "main": [record for record in records if record["where"] == "main" and record["what"] not in OF_THE_POOL],
             "main.pool": [record for record in records if record["what"] in OF_THE_POOL],
-            # What is received next while a task runs stands somewhere among the lines about that.
-            "log.received": [line for line in lines if line[1] == "MainProcess" and RECEIVED.search(line[2])],
-            "log.main": [line for line in lines if line[1] == "MainProcess" and not RECEIVED.search(line[2])],
-            "log.child": [line for line in lines if line[1] != "MainProcess"],
+            **log_fields(lines),
             "documents": documents(run, names),
             "queues": run.queues(),
             "refused": names.data(run.refused()),
@@ -215,6 +213,22 @@ def log_lines(text: str) -> list[list[str]]:
         elif lines:
             lines[-1][2] += f"\n{line}"
     return [[level, process, own_words(text) if process == "MainProcess" else text] for level, process, text in lines]
+
+
+def log_fields(lines: list[list[str]]) -> dict[str, list]:
+    """Lines by what they are about: each of these comes in an order of its own.
+
+    What is received next while a task runs stands somewhere among the lines about that, and the end of a process
+    before or after what it means to the task.
+    """
+    main = [line for line in lines if line[1] == "MainProcess"]
+    of_a_task = [line for line in main if not RECEIVED.search(line[2]) and not EXITED.search(line[2])]
+    return {
+        "log.received": [line for line in main if RECEIVED.search(line[2])],
+        "log.pool": [line for line in main if EXITED.search(line[2])],
+        "log.main": of_a_task,
+        "log.child": [line for line in lines if line[1] != "MainProcess"],
+    }
 
 
 def own_words(text: str) -> str:

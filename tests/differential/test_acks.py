@@ -43,7 +43,7 @@ def test_lost_children(acks, options):
 @pytest.mark.parametrize("options", ["early", "late", "late, timeouts", "late, both"])
 def test_hard_limits(acks, options):
     found = acks.compare(
-        lambda run: run.send(f"ends {options}", "too long", time_limit=0.3), dict.fromkeys(["events", "log.main"], TWICE),
+        lambda run: run.send(f"ends {options}", "too long", time_limit=0.3), dict.fromkeys(["events", "log.pool"], TWICE),
         # Receivers hear of it twice as well.
         may_differ={"main": TWICE},
     )
@@ -65,6 +65,6 @@ def test_settings_for_all_tasks(pair_with):
     found = pair.compare(lambda run: run.many(("ends early", "kill")))
     assert came_back(found) == ["kill"]
     found = pair.compare(
-        lambda run: run.send("ends early", "too long", time_limit=0.3), dict.fromkeys(["events", "log.main"], TWICE)
+        lambda run: run.send("ends early", "too long", time_limit=0.3), dict.fromkeys(["events", "log.pool"], TWICE)
     )
     assert came_back(found) == ["too long"]

@@ -1,10 +1,12 @@
 """The shorter ways that children take (`celery_rs/shortcut.py`) lead where Celery's own lead."""
 import importlib.util
 import pathlib
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from celery.app import trace
 from celery.app.task import Context
+from celery.utils import threads
 
 SOURCE = pathlib.Path(__file__).parents[2] / "python/celery_rs/shortcut.py"
 
@@ -29,6 +31,8 @@ def shortcut(monkeypatch):
     # Put back after the test, whatever `install` does.
     monkeypatch.setattr(Context, "_get_custom_headers", Context._get_custom_headers)
     monkeypatch.setattr(trace, "saferepr", trace.saferepr)
+    for name in module.STACK:
+        monkeypatch.setattr(threads._LocalStack, name, threads._LocalStack.__dict__[name])
     return module
 
 
@@ -40,10 +44,23 @@ def test_answers_are_celerys(shortcut):
         ours, theirs = (way(Context(), headers) for way in (Context._get_custom_headers, usual_headers))
         assert ours == theirs
         assert list(ours or {}) == list(theirs or {})
+        named = {"args": (), "kwargs": {}, "called_directly": False}
+        assert Context._get_custom_headers(Context(), headers, **named) == usual_headers(Context(), headers, **named)
     assert Context._get_custom_headers(Context(), {"a": 1}, b=2) == {"a": 1, "b": 2}
     for value in VALUES:
         for most in (None, 1024, 5):
             assert trace.saferepr(value, most) == usual_repr(value, most)
+
+
+def test_stacks_are_each_threads_own(shortcut):
+    stack, before = threads._LocalStack(), shortcut.played(threads._LocalStack())
+    shortcut.install()
+    assert threads._LocalStack.push is shortcut.ShortStack.push
+    assert shortcut.played(threads._LocalStack()) == before
+    stack.push(1)
+    with ThreadPoolExecutor(1) as other:
+        assert other.submit(lambda: (stack.top, stack.pop(), stack.push(2), stack.stack)).result() == (None, None, [2], [2])
+    assert (stack.top, len(stack), stack.pop(), len(stack)) == (1, 1, 1, 0)
 
 
 def test_what_others_have_put_there_stays(shortcut, monkeypatch):
@@ -52,6 +69,8 @@ def test_what_others_have_put_there_stays(shortcut, monkeypatch):
 
     monkeypatch.setattr(trace, "saferepr", mine)
     monkeypatch.setattr(Context, "_get_custom_headers", mine)
+    monkeypatch.setattr(threads._LocalStack, "push", mine)
     shortcut.install()
     assert trace.saferepr is mine
     assert Context._get_custom_headers is mine
+    assert threads._LocalStack.push is mine and threads._LocalStack.pop is not shortcut.ShortStack.pop

@@ -4,6 +4,8 @@
 pub mod fixtures;
 pub mod python;
 pub mod rabbitmq;
+#[cfg(feature = "redis")]
+pub mod redis_client;
 pub mod redis_server;
 pub mod sentinel;
 pub mod tls;

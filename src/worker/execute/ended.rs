@@ -63,6 +63,13 @@ fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate
         Ended::Success { repr } if sends => events.succeeded(headers, Some(&repr), Some(runtime)),
         Ended::AlreadySucceeded { repr } if sends => events.succeeded(headers, repr.as_deref(), None),
         Ended::Retry { exception, traceback } if sends => events.retried(headers, &exception, Some(&traceback)),
+        // After a time limit Celery tells of the failure even if the message goes back (`Request.on_timeout`, 5.7).
+        Ended::Failure { exception, traceback, is_timeout: true } => {
+            rejected();
+            if sends {
+                events.failed(headers, &exception, Some(&traceback));
+            }
+        }
         Ended::Failure { exception, traceback, .. } | Ended::OutOfMemory { exception, traceback } => {
             rejected();
             if sends && !(is_held && fate == Disposition::Requeue) {
