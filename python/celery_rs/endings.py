@@ -71,6 +71,9 @@ def time_limit_exceeded(steward, job, limit, events, held):
         shown = repr(exc)
     if TIMEOUT_HAS_HOOKS:
         logger.error('Task handler raised error: %s', shown)
+        if request.task.acks_late and not request.task.acks_on_timeout:
+            # Celery's `on_failure`, which comes first, does so.
+            request.reject(requeue=True)
         request.on_timeout(False, limit)
         return record.told()
     request.on_failure(einfo)

@@ -16,6 +16,8 @@ pub const MAX_FRAME: usize = 1 << 30;
 
 const PREFIX: usize = 4;
 const READ_SIZE: usize = 64 * 1024;
+/// What a blocking read makes room for while nothing longer is announced: that room is zeroed each time.
+const SHORT_READ: usize = 8 * 1024;
 
 /// Appends one frame to `buffer`; on an error `buffer` is as it was.
 pub fn encode(frame: &impl Serialize, buffer: &mut Vec<u8>) -> Result<(), IpcError> {
@@ -68,7 +70,7 @@ impl Decoder {
     /// Reads once; 0 means that the other end has closed.
     pub fn read_from(&mut self, source: &mut impl Read) -> io::Result<usize> {
         let before = self.buffer.len();
-        self.buffer.resize(before + READ_SIZE, 0);
+        self.buffer.resize(before + self.missing().clamp(SHORT_READ, READ_SIZE), 0);
         let read = source.read(&mut self.buffer[before..]);
         self.buffer.truncate(before + *read.as_ref().unwrap_or(&0));
         read
@@ -90,6 +92,12 @@ impl Decoder {
     /// Whether nothing is left over; at the end of a stream, what is left over is a frame cut short.
     pub fn is_empty(&self) -> bool {
         self.buffer.is_empty()
+    }
+
+    /// Bytes of the frame that has begun to arrive.
+    fn missing(&self) -> usize {
+        let length = self.announced().ok().flatten().unwrap_or(0);
+        (PREFIX + length).saturating_sub(self.buffer.len())
     }
 
     fn announced(&self) -> Result<Option<usize>, IpcError> {
