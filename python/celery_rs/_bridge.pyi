@@ -1,11 +1,14 @@
 """What Rust offers to Python (`src/python/{zygote,child,steward}.rs`)."""
 from typing import Literal
 
+Fields = dict | str
+"""a mapping, or its JSON where only Python reads all of it (`celery_rs.request.fields`)"""
+
 Job = tuple[
-    int, str, str, str, str, bytes, str, str, str | None, str | None, str, str, int | None, bool
+    int, str, str, Fields, Fields, bytes, str, str, str | None, str | None, str, str, int | None, bool, float | None
 ]
 """number, task, id, headers, properties, body, content type, content encoding, reply_to, correlation_id, exchange,
-routing key, priority, redelivered; headers and properties are JSON text"""
+routing key, priority, redelivered, time limit"""
 
 Ended = tuple[int, str, str, bool, bool]
 """kind, text, traceback, and two flags"""

@@ -12,7 +12,7 @@ from celery.worker.request import create_request_cls
 from kombu.message import Message
 from kombu.serialization import prepare_accept_content
 
-from celery_rs.request import loads
+from celery_rs.request import fields
 
 
 class Refused(NotImplementedError):
@@ -178,7 +178,7 @@ class Requests:
             delivery_info['redelivered'] = True
         return self.message_class(
             body=job[5], content_type=job[6], content_encoding=job[7], delivery_info=delivery_info,
-            headers=loads(job[3]), properties=loads(job[4]), accept=self.accept, channel=None,
+            headers=fields(job[3]), properties=fields(job[4]), accept=self.accept, channel=None,
         )
 
     def request(self, job, eventer=None, on_ack=None, on_reject=None):

@@ -20,6 +20,11 @@ def loads(text):
     return value if end == len(text) else kombu_json.loads(text)
 
 
+def fields(mapping):
+    """Headers or properties of a job, as a dict of the caller's own."""
+    return mapping.copy() if type(mapping) is dict else loads(mapping)
+
+
 class Requests:
     """Makes requests for one app and node."""
 
@@ -33,9 +38,9 @@ class Requests:
 
     def request(self, job):
         """The request dict, without what comes in the body."""
-        request = loads(job[3])
+        request = fields(job[3])
         reply_to, correlation_id = job[8], job[9]
-        request['properties'] = loads(job[4])
+        request['properties'] = fields(job[4])
         request['reply_to'] = reply_to
         request['correlation_id'] = correlation_id
         request['hostname'] = self.hostname

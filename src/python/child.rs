@@ -15,6 +15,7 @@ use pyo3::types::{PyBytes, PyString, PyTuple};
 use crate::ipc::{FromChild, IpcError, Job};
 use crate::python::backlog::Backlog;
 use crate::python::inbox::{Inbox, News, Taken};
+use crate::python::mapping;
 use crate::python::outcome::{EndedTuple, StoredTuple, report};
 use crate::python::wakeup::Wakeup;
 use crate::python::zygote::refuse;
@@ -177,14 +178,14 @@ impl Child {
 type NewsTuple = (Vec<u64>, Vec<(u64, String)>, Option<u32>, bool, bool);
 
 /// `(number, task, id, headers, properties, body, content_type, content_encoding, reply_to, correlation_id, exchange,
-/// routing_key, priority, redelivered, time_limit)`; headers and properties are JSON text.
+/// routing_key, priority, redelivered, time_limit)`; headers and properties are dicts, or JSON text for Python to read.
 pub(super) fn tuple<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTuple>> {
     let items = [
         job.number.into_bound_py_any(py)?,
         PyString::new(py, &job.task).into_any(),
         PyString::new(py, &job.id).into_any(),
-        text(py, &job.headers)?.into_any(),
-        text(py, &job.properties)?.into_any(),
+        fields(py, &job.headers)?,
+        fields(py, &job.properties)?,
         PyBytes::new(py, &job.body).into_any(),
         PyString::new(py, &job.content_type).into_any(),
         PyString::new(py, &job.content_encoding).into_any(),
@@ -197,6 +198,13 @@ pub(super) fn tuple<'py>(py: Python<'py>, job: &Job) -> PyResult<Bound<'py, PyTu
         job.time_limit.into_bound_py_any(py)?,
     ];
     PyTuple::new(py, items)
+}
+
+fn fields<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyAny>> {
+    match mapping::dict(py, json) {
+        Some(dict) => Ok(dict.into_any()),
+        None => text(py, json).map(Bound::into_any),
+    }
 }
 
 pub(super) fn text<'py>(py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyString>> {

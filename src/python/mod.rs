@@ -11,6 +11,7 @@ mod environment;
 mod error;
 mod inbox;
 mod interpreter;
+mod mapping;
 mod outcome;
 mod sources;
 mod steward;

@@ -109,9 +109,7 @@ class Ledger:
             "events": by_task([event for event in events if event["type"] in OF_MAIN]),
             "events.custom": [event for event in events if event["type"] not in OF_MAIN],
             "child": [record for record in records if record["where"] == "child"],
-            # The pool makes its processes in its own time.
-            "main": [record for record in records if record["where"] == "main" and record["what"] not in OF_THE_POOL],
-            "main.pool": [record for record in records if record["what"] in OF_THE_POOL],
+            **main_fields(records),
             **log_fields(lines),
             "documents": documents(run, names),
             "queues": run.queues(),
@@ -213,6 +211,18 @@ def log_lines(text: str) -> list[list[str]]:
         elif lines:
             lines[-1][2] += f"\n{line}"
     return [[level, process, own_words(text) if process == "MainProcess" else text] for level, process, text in lines]
+
+
+def main_fields(records: list[dict]) -> dict[str, list]:
+    """What the receivers of the main process have heard: the next task is received, and the pool makes its processes, at
+    any time.
+    """
+    apart = (*OF_THE_POOL, "task_received")
+    return {
+        "main": [record for record in records if record["where"] == "main" and record["what"] not in apart],
+        "main.received": [record for record in records if record["what"] == "task_received"],
+        "main.pool": [record for record in records if record["what"] in OF_THE_POOL],
+    }
 
 
 def log_fields(lines: list[list[str]]) -> dict[str, list]:

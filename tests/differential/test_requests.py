@@ -1,5 +1,7 @@
 """What a task sees of its request."""
 
+import uuid
+
 import pytest
 
 
@@ -20,6 +22,13 @@ def test_the_request_with_all_options(base):
         )
 
     base.compare(scenario)
+
+
+@pytest.mark.parametrize(
+    "value", [1.5, 2**70, -(2**63), "\ud83d\ude00 \u00fc", {"deep": [None, True, {"__type__": "no more"}]}, uuid.UUID(int=1)], ids=repr
+)
+def test_a_header_of_any_kind(base, value):
+    base.compare(lambda run: run.send("request", headers={"own": value, "time_limit": 1, "__type__": "mine"}))
 
 
 def test_the_request_in_a_workflow(base):
