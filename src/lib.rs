@@ -11,6 +11,7 @@
 //! - [`pool`] and `python`: where it is run: seats in this process, and children forked from a zygote; and the steward beside
 //!   them, for the app's code of Celery's main process.
 //! - [`worker`]: takes, judges, executes, settles.
+//! - [`beat`]: sends the app's periodic tasks when they are due.
 //! - [`control`] and [`gossip`]: answers `celery inspect`, `celery control` and Flower; asks other workers.
 //! - [`app`] and [`cli`]: assembly, and the command line.
 //!
@@ -18,6 +19,7 @@
 
 pub mod app;
 pub mod backend;
+pub mod beat;
 pub mod broker;
 pub mod cli;
 pub mod config;

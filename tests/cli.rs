@@ -86,7 +86,6 @@ fn app_after_worker_gets_the_hint() {
 fn what_is_not_supported_is_refused_by_name() {
     for (arguments, name) in [
         (&["-D"][..], "--detach"),
-        (&["-B"], "--beat"),
         (&["-P", "custom"], "custom"),
         (&["--pool-start-method", "spawn"], "--pool-start-method"),
         (&["--uid", "no-such-user"], "--uid"),

@@ -19,7 +19,7 @@ Stored = tuple[str, str, bytes, str | None, str | None]
 ForkChild = tuple[Literal['child'], int, int, list[int]]
 """index, serial, descriptors of socket and backlog"""
 
-ForkSteward = tuple[Literal['steward'], list[int]]
+ForkSteward = tuple[Literal['steward', 'beat'], list[int]]
 """descriptor of its socket"""
 
 Save = tuple[Literal['save'], int, list[tuple[str, float]]]

@@ -42,9 +42,44 @@ RESOLVED = (
 
 def manifest(app, worker, pool, state=None):
     """All of it, with the names of `Manifest`'s fields."""
+    from celery_rs import beat
+    embedded = worker.options.get('beat')
+    return {
+        **of_app(app),
+        'hostname': worker.hostname,
+        'options': text(options(worker, pool)),
+        'banner': worker.startup_info() + (worker.extra_info() or ''),
+        'state': state,
+        'beat': beat.describe(app, worker.scheduler, worker.schedule_filename) if embedded else '',
+    }
+
+
+def of_beat(app, program):
+    """For a beat by itself; `program` is Celery's `Beat`."""
+    from celery_rs import beat
+    service = beat.beat.Service(
+        app, max_interval=program.max_interval, scheduler_cls=program.scheduler_cls,
+        schedule_filename=f'{program.schedule}.json', **beat.remote(program),
+    )
+    asked = program.colored.cyan(f'celery beat v{celery.VERSION_BANNER} is starting.')
+    return {
+        **of_app(app),
+        'hostname': '',
+        'options': text({
+            'loglevel': program.loglevel, 'logfile': program.logfile, 'pidfile': program.pidfile,
+            'no_color': program.no_color, 'quiet': bool(program.quiet),
+        }),
+        'banner': '' if program.quiet else f'{asked}\n{program.banner(service)}\n',
+        'beat': beat.describe(
+            app, program.scheduler_cls, program.schedule, program.max_interval, getattr(service, 'remote_control', False)
+        ),
+    }
+
+
+def of_app(app):
+    """What is the same for a worker and for beat."""
     opaque = []
     backend = app.backend
-    consumed = app.amqp.queues.consume_from
     return {
         'app_name': app.main or '__main__',
         'app_repr': f'{app.main or "__main__"}:{id(app):#x}',
@@ -57,11 +92,8 @@ def manifest(app, worker, pool, state=None):
         'settings': text(settings(app, opaque)),
         'changed_settings': changed_settings(app.conf),
         'opaque_settings': opaque,
-        'hostname': worker.hostname,
-        'options': text(options(worker, pool)),
-        'banner': worker.startup_info() + (worker.extra_info() or ''),
         'queues': text([queue(item) for item in app.amqp.queues.values()]),
-        'consume_from': list(consumed),
+        'consume_from': list(app.amqp.queues.consume_from),
         'tasks': [task(name, item) for name, item in app.tasks.items()],
         'serializers': serializers(),
         'registers_types': not TYPES.issuperset(kombu_json._decoders),
@@ -70,7 +102,6 @@ def manifest(app, worker, pool, state=None):
         'control_commands': control_commands(),
         'backend': qualname(type(backend)),
         'relays_results': relay.relays(backend, app),
-        'state': state,
         'pid': os.getpid(),
     }
 

@@ -34,7 +34,7 @@ FATAL_SIGNALS = ('SIGSEGV', 'SIGBUS')
 
 
 class Initialized(BaseException):
-    """Unwinds the command line once the worker is as far as `WorkController.start`."""
+    """Unwinds the command line once the worker is as far as `WorkController.start`, or beat as its `run`."""
 
     def __init__(self, worker):
         super().__init__(worker)
@@ -72,6 +72,9 @@ def main(bridge, argv):
     add_to_path(os.getcwd())
     try:
         worker = load(argv)
+        if is_beat(worker):
+            bridge.manifest(prepare_beat(worker))
+            return wait(bridge)
         plan, text = prepare(worker)
     except Failed as failed:
         bridge.failed(failed.message, failed.code)
@@ -100,6 +103,8 @@ def load(argv):
     from celery.worker import WorkController
     WorkController.Blueprint = NoSteps
     WorkController.start = initialized
+    from celery.apps.beat import Beat
+    Beat.run = initialized_beat
     import click
     from celery.bin.celery import celery
     try:
@@ -117,6 +122,31 @@ def load(argv):
 
 def initialized(worker):
     raise Initialized(worker)
+
+
+def initialized_beat(beat):
+    beat.init_loader()
+    raise Initialized(beat)
+
+
+def is_beat(loaded):
+    from celery.apps.beat import Beat
+    return isinstance(loaded, Beat)
+
+
+def prepare_beat(beat):
+    """The manifest, after which nothing is left to do here: what needs Python is not begun in Rust."""
+    from celery_rs import manifest
+    app = getattr(beat.app, '_get_current_object', lambda: beat.app)()
+    return json.dumps(manifest.of_beat(app, beat))
+
+
+def wait(bridge):
+    """Until the parent has no more use for this process."""
+    bridge.serve()
+    while bridge.next() is not None:
+        pass
+    return 0
 
 
 def shown(exc):
@@ -141,6 +171,7 @@ def prepare(worker):
     # The worker's class is bound to the app through a proxy in some cases.
     app = getattr(app, '_get_current_object', lambda: app)()
     pool = pool_name(worker)
+    refuse_green_beat(worker, pool)
     refuse_strategies(app, manifest)
     for step in steps.misplaced(app):
         raise Failed(MISPLACED_STEP.format(step))
@@ -163,6 +194,12 @@ def pool_name(worker):
         return POOLS[path]
     except KeyError:
         raise Failed(UNSUPPORTED_POOL.format(path)) from None
+
+
+def refuse_green_beat(worker, pool):
+    from celery.worker import components
+    if worker.options.get('beat') and pool in components.GREEN_POOLS:
+        raise Failed(components.ERR_B_GREEN)
 
 
 def warn_of_green_setting(app):
@@ -212,6 +249,8 @@ def serve(bridge, plan, worker):
             fork_child(bridge, plan, *details)
         elif kind == 'steward':
             fork_steward(bridge, plan, worker, *details)
+        elif kind == 'beat':
+            fork_beat(bridge, plan, worker, *details)
         else:
             fork_writer(bridge, plan, *details)
 
@@ -236,6 +275,16 @@ def fork_steward(bridge, plan, worker, descriptors):
         become_child(bridge)
         from celery_rs import steward
         steward.serve(worker, plan.pool, *descriptors)
+    os.close(*descriptors)
+    bridge.steward_forked(pid)
+
+
+def fork_beat(bridge, plan, worker, descriptors):
+    pid = fork(plan)
+    if pid == 0:
+        become_child(bridge)
+        from celery_rs import celerys_beat
+        celerys_beat.serve(worker, *descriptors)
     os.close(*descriptors)
     bridge.steward_forked(pid)
 

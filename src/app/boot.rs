@@ -166,7 +166,7 @@ fn revokes(environment: &dyn Strings) -> Result<RevokedLimits, ConfigError> {
 }
 
 #[cfg(feature = "python")]
-async fn launch(words: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
+pub(super) async fn launch(words: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
     let program =
         std::env::current_exe().map_err(|error| AppError::unsupported(format!("cannot find this program: {error}")))?;
     let options = crate::ipc::ZygoteOptions { argv: words.to_vec() };
@@ -177,7 +177,7 @@ async fn launch(words: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), A
 }
 
 #[cfg(not(feature = "python"))]
-async fn launch(_: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
+pub(super) async fn launch(_: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
     Err(AppError::unsupported("this celery-rs was built without the feature 'python': it runs native tasks only"))
 }
 
@@ -213,7 +213,7 @@ fn select_queues(settings: &Settings, manifest: Option<&Manifest>, args: &Worker
     Ok(queues)
 }
 
-fn object(text: &[u8]) -> Result<Map, AppError> {
+pub(super) fn object(text: &[u8]) -> Result<Map, AppError> {
     match json::parse(text)? {
         Value::Map(map) => Ok(map),
         _ => Ok(Map::new()),

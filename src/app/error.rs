@@ -1,8 +1,8 @@
 //! [`AppError`]: why there is no worker, in words for the user and with Celery's exit code.
 
 use crate::{
-    backend::BackendError, broker::BrokerError, config::ConfigError, pool::PoolError, protocol::ProtocolError,
-    serialization::DecodeError,
+    backend::BackendError, beat::BeatError, broker::BrokerError, config::ConfigError, pool::PoolError,
+    protocol::ProtocolError, serialization::DecodeError,
 };
 
 /// What keeps a worker from starting. Its text never holds a password.
@@ -20,6 +20,8 @@ enum Kind {
     Broker(#[from] BrokerError),
     #[error(transparent)]
     Backend(#[from] BackendError),
+    #[error(transparent)]
+    Beat(#[from] BeatError),
     #[error("the app's manifest cannot be read: {0}")]
     Manifest(#[from] DecodeError),
     #[error(transparent)]
@@ -34,9 +36,11 @@ impl AppError {
         Kind::Unsupported(what.into()).into()
     }
 
-    /// The exit code Celery gives for it: 2 for what the user typed, 1 for everything else.
+    /// The exit code Celery gives for it: 2 for what the user typed, 1 for everything else; 73 (`EX_CANTCREAT`) for a
+    /// schedule file that another beat has.
     pub fn exit_code(&self) -> i32 {
         match &self.0 {
+            Kind::Beat(BeatError::Held { .. }) => 73,
             Kind::Pool(PoolError::App { code, .. }) => *code,
             Kind::Unsupported(_) => 2,
             _ => 1,
@@ -60,4 +64,4 @@ macro_rules! from {
     };
 }
 
-from!(ConfigError, PoolError, BrokerError, BackendError, DecodeError, ProtocolError);
+from!(ConfigError, PoolError, BrokerError, BackendError, BeatError, DecodeError, ProtocolError);

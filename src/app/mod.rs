@@ -3,8 +3,10 @@
 //! Printing, signals and the process's end are the command line's business.
 
 mod announcer;
+mod beat;
 mod boot;
 mod builder;
+mod embedded_beat;
 mod error;
 mod scale;
 mod serializers;
@@ -13,6 +15,8 @@ mod wiring;
 
 pub use crate::worker::{Shutdown, StopReason};
 pub use announcer::Announcer;
+pub use beat::{BeatPlan, BootedBeat};
 pub use boot::{About, Booted, ZYGOTE_COMMAND};
 pub use builder::App;
+pub use embedded_beat::EmbeddedBeat;
 pub use error::AppError;

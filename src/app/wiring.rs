@@ -7,7 +7,8 @@ use tokio::sync::watch;
 
 use crate::{
     app::{
-        AppError, Booted,
+        AppError, Booted, EmbeddedBeat,
+        embedded_beat::beside,
         transports::{has_quorum_queue, transports},
     },
     backend::{self, BackendError, BackendOptions, ResultBackend},
@@ -38,20 +39,24 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 impl Booted {
     /// Works until told to stop.
     pub async fn run(self, shutdown: watch::Receiver<Option<Shutdown>>) -> Result<StopReason, AppError> {
-        Ok(self.assemble()?.run(shutdown).await)
+        let (worker, beat) = self.assemble()?;
+        let asked = shutdown.clone();
+        Ok(beside(beat, asked, worker.run(shutdown)).await)
     }
 
-    /// Makes the worker: its pools are started, its broker is not yet connected.
+    /// Makes the worker, and with `-B` the beat that shares its connection: its pools are started, its broker is not yet
+    /// connected.
     ///
     /// # Errors
     /// Settings that cannot be honoured, a transport or backend that only Python has.
-    pub fn assemble(mut self) -> Result<Worker, AppError> {
+    pub fn assemble(mut self) -> Result<(Worker, Option<EmbeddedBeat>), AppError> {
         let transports = transports(&self.settings.broker, &self.queues)?;
         let wires = Wires::default();
         let publisher: Arc<dyn Publish> = wires.publisher();
         let timezone = TimeZone::parse(self.settings.timezone.as_deref(), self.settings.enable_utc)?;
         let options = self.worker_options(timezone)?;
         let pool = self.pool(&options);
+        let beat = self.embedded_beat(publisher.clone(), pool.as_ref())?;
         let signals = self.signals(pool.as_deref());
         let by_steward = self.by_steward(&signals);
         let boot_steps = self.boot_steps(&signals);
@@ -102,7 +107,7 @@ impl Booted {
             worker.add_hook(steps.of_worker(), true);
             worker.add_hook(steps.of_consumer(), false);
         }
-        Ok(worker)
+        Ok((worker, beat))
     }
 
     /// Where the state database has left off.

@@ -4,6 +4,8 @@
 
 use clap::{ArgAction, Args, Parser, Subcommand, builder::BoolishValueParser};
 
+use super::beat::BeatOptions;
+
 #[derive(Parser)]
 #[command(
     name = "celery-rs",
@@ -62,6 +64,9 @@ pub(super) enum Command {
     /// Start worker instance.
     #[command(args_override_self = true)]
     Worker(Box<WorkerOptions>),
+    /// Start the beat periodic task scheduler.
+    #[command(args_override_self = true)]
+    Beat(Box<BeatOptions>),
     /// Load the app and fork children for the worker that started this process.
     #[cfg(feature = "python")]
     #[command(name = "__zygote", hide = true)]

@@ -5,6 +5,7 @@
 
 mod args;
 mod banner;
+mod beat;
 mod convert;
 mod environment;
 mod exit;
@@ -51,6 +52,7 @@ fn run(app: App, words: Vec<OsString>) -> Exit {
     match arguments.command {
         None => help(&program),
         Some(Command::Worker(options)) => worker::run(app, arguments.global, &options, &texts(&words), &program),
+        Some(Command::Beat(options)) => beat::run(&app, &arguments.global, &options, &texts(&words)),
         #[cfg(feature = "python")]
         Some(Command::Zygote { options }) => zygote(&options),
     }

@@ -11,7 +11,6 @@ pub(super) fn refused(options: &WorkerOptions) -> Option<String> {
             options.detach,
             "--detach is not supported: let systemd, a container or nohup put the worker in the background",
         ),
-        (options.beat, "--beat is not supported: run `celery beat` as a process of its own"),
         (
             options.pool.as_deref() == Some("custom"),
             "custom pools are not supported: use prefork, threads, solo, gevent or eventlet",

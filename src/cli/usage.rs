@@ -47,7 +47,7 @@ impl UsageError {
     fn no_such_command(error: &clap::Error) -> Self {
         let name = context(error, ContextKind::InvalidSubcommand).unwrap_or_default();
         Self::global(match name.as_str() {
-            "beat" | "inspect" | "control" | "status" | "events" | "purge" | "call" | "result" | "list" | "migrate"
+            "inspect" | "control" | "status" | "events" | "purge" | "call" | "result" | "list" | "migrate"
             | "graph" | "upgrade" | "logtool" | "amqp" | "shell" | "multi" | "report" => {
                 format!("celery-rs is a worker; for '{name}' use Celery's own: celery {name}")
             }

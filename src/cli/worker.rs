@@ -61,7 +61,7 @@ fn start(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[Stri
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads(&app)).enable_all().build();
     let runtime = runtime.map_err(|error| failure(format!("the runtime cannot be started: {error}")))?;
     let shutdowns = Arc::new(Mutex::new(Shutdowns::new(env::var("REMAP_SIGTERM").ok().as_deref())));
-    let exit = runtime.block_on(work(app, &args, words, Arc::clone(&shutdowns)));
+    let exit = runtime.block_on(work(app, &args, options.beat, words, Arc::clone(&shutdowns)));
     runtime.shutdown_background();
     let restart = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).restart();
     if restart && exit.is_ok() { Err(failure(exec_again())) } else { exit }
@@ -77,10 +77,14 @@ fn threads(app: &App) -> usize {
 async fn work(
     app: App,
     args: &WorkerArgs,
+    beat: bool,
     words: &[String],
     shutdowns: Arc<Mutex<Shutdowns>>,
 ) -> Result<Exit, Failure> {
     let booted = app.boot(args.clone(), words, &ProcessEnvironment).await.map_err(|error| boot_failure(&error))?;
+    if beat && booted.about.app.is_empty() {
+        return Err(Failure::Usage(UsageError::worker("--beat needs a Python app, whose beat_schedule it runs")));
+    }
     set_up_logging(args, &booted)?;
     check_privileges(&booted)?;
     let _pidfile = pidfile(args, &booted)?;

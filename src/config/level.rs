@@ -29,6 +29,17 @@ impl LogLevel {
         })
     }
 
+    /// The level of a number of Python's, or the next one above it.
+    pub fn from_number(number: i64) -> Self {
+        match number {
+            ..=10 => LogLevel::Debug,
+            11..=20 => LogLevel::Info,
+            21..=30 => LogLevel::Warning,
+            31..=40 => LogLevel::Error,
+            _ => LogLevel::Critical,
+        }
+    }
+
     /// `levelname`, as Python writes it.
     pub fn name(self) -> &'static str {
         match self {

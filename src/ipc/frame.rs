@@ -227,7 +227,7 @@ pub enum FromChild {
 }
 
 /// Parent → zygote. A `Fork` carries the child's end of a socket pair along with it, and the file of its
-/// [backlog](crate::ipc::backlog); a `ForkSteward` the steward's end of one.
+/// [backlog](crate::ipc::backlog); a `ForkSteward` and a `ForkBeat` the other's end of one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum ToZygote {
     /// Fork a child that serves the passed socket.
@@ -239,6 +239,8 @@ pub enum ToZygote {
     },
     /// Fork a steward that serves the passed socket. There is no answer but the steward's own.
     ForkSteward,
+    /// Fork a process for Celery's own beat, which ends with the passed socket. There is no answer.
+    ForkBeat,
     /// Write this to the state database, in a process of its own; answered by [`FromZygote::Saving`].
     Save(SavedState),
     /// Exit.

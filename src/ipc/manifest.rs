@@ -70,6 +70,10 @@ pub struct Manifest {
     /// What the state database holds; none without `--statedb`.
     #[serde(default)]
     pub state: Option<SavedState>,
+    /// For `beat`, and for a worker with `-B`: the schedule, or why only Celery's own beat can run it, as JSON text of one
+    /// object; else empty.
+    #[serde(default)]
+    pub beat: Bytes,
     /// Process id of the zygote.
     pub pid: i32,
 }

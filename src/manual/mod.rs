@@ -5,6 +5,7 @@
 //! | [`life_of_a_message`] | What happens to a message, from socket to acknowledgement? |
 //! | [`acks`] | When is a message acknowledged, and who gets it if not? |
 //! | [`prefork`] | Which processes are there, and what does each of them do? |
+//! | [`beat`] | Who sends the tasks of `beat_schedule`, and when? |
 //! | [`redis`] | Which keys are used, and how do Python workers share them? |
 //! | [`compatibility`] | Which behaviour of Celery's worker is there, and how is that known? |
 //! | [`libraries`] | Which libraries work with it, and what has to be known about them? |
@@ -19,6 +20,9 @@ pub mod acks {}
 
 #[doc = include_str!("prefork.md")]
 pub mod prefork {}
+
+#[doc = include_str!("beat.md")]
+pub mod beat {}
 
 #[doc = include_str!("redis.md")]
 pub mod redis {}

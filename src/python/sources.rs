@@ -14,6 +14,8 @@ const MODULES: &[(&str, &str)] = &[
     ("celery_rs", include_str!("../../python/celery_rs/__init__.py")),
     ("celery_rs.plain", include_str!("../../python/celery_rs/plain.py")),
     ("celery_rs.manifest", include_str!("../../python/celery_rs/manifest.py")),
+    ("celery_rs.beat", include_str!("../../python/celery_rs/beat.py")),
+    ("celery_rs.celerys_beat", include_str!("../../python/celery_rs/celerys_beat.py")),
     ("celery_rs.document", include_str!("../../python/celery_rs/document.py")),
     ("celery_rs.relay", include_str!("../../python/celery_rs/relay.py")),
     ("celery_rs.statedb", include_str!("../../python/celery_rs/statedb.py")),

@@ -93,7 +93,7 @@ impl Zygote {
     }
 
     /// Waits for the next request, None to leave: `("child", index, serial, descriptors)`, `("steward", descriptors)`,
-    /// `("save", clock, revoked)`.
+    /// `("beat", descriptors)`, `("save", clock, revoked)`.
     fn next<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyTuple>>> {
         loop {
             py.check_signals()?;
@@ -105,6 +105,9 @@ impl Zygote {
                 }
                 Ok(Some(ToZygote::ForkSteward)) => {
                     return ("steward", state.descriptors::<1>()?).into_pyobject(py).map(Some);
+                }
+                Ok(Some(ToZygote::ForkBeat)) => {
+                    return ("beat", state.descriptors::<1>()?).into_pyobject(py).map(Some);
                 }
                 Ok(Some(ToZygote::Save(SavedState { revoked, clock }))) => {
                     return ("save", clock, revoked).into_pyobject(py).map(Some);
@@ -123,7 +126,7 @@ impl Zygote {
         state.send(&FromZygote::Forked { index, pid })
     }
 
-    /// The steward has been forked; it says the rest itself.
+    /// The steward or beat has been forked, of which nobody has to be told.
     fn steward_forked(&self, pid: i32) -> PyResult<()> {
         self.state.lock().map_err(poisoned)?.children.push(Pid::from_raw(pid));
         Ok(())

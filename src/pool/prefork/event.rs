@@ -51,6 +51,8 @@ pub(super) enum Event {
     },
     /// From [`PreforkPool::steward`](super::PreforkPool::steward): have a steward forked that serves this.
     ForkSteward(OwnedFd),
+    /// From [`PreforkPool::beat`](super::PreforkPool::beat): the same for Celery's own beat.
+    ForkBeat(OwnedFd),
     /// From the zygote's link.
     Zygote(FromZygote),
     /// From the zygote's link, as its last.

@@ -11,6 +11,7 @@
 //!
 //! Mirrors `celery/concurrency/prefork.py`, `asynpool.py` and `billiard/pool.py`.
 
+mod beat;
 mod child;
 mod clock;
 mod deaths;
@@ -44,6 +45,7 @@ use tokio::sync::{oneshot, watch};
 
 use crate::ipc::{Job, Manifest, SavedState};
 use crate::pool::{Pool, PoolError, Run, Steward, TimeLimits};
+pub use beat::BeatProcess;
 use event::{Event, Events};
 pub use options::{PreforkOptions, ZygoteCommand};
 use supervisor::{Snapshot, Supervisor};

@@ -64,10 +64,10 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Has the steward forked. Without a zygote its socket is closed, and its owner asks again.
-    pub(super) fn fork_steward(&self, socket: OwnedFd) {
+    /// Has the steward or beat forked. Without a zygote its socket is closed, and its owner asks again.
+    pub(super) fn fork_beside(&self, request: ToZygote, socket: OwnedFd) {
         if let Some(zygote) = &self.zygote {
-            let _ = zygote.send((ToZygote::ForkSteward, vec![socket]));
+            let _ = zygote.send((request, vec![socket]));
         }
     }
 

@@ -19,7 +19,7 @@ use super::saving::Saving;
 use super::succession::StartUp;
 use super::ticket::Ticket;
 use super::zygote::{Requests, Zygote};
-use crate::ipc::PoolKind;
+use crate::ipc::{PoolKind, ToZygote};
 use crate::pool::PoolError;
 
 /// Events worked off before jobs are given out and bytes are written.
@@ -161,7 +161,8 @@ impl Supervisor {
                 self.saving = Saving::Over;
                 self.stop(Some(Duration::ZERO), None, now);
             }
-            Event::ForkSteward(socket) => self.fork_steward(socket),
+            Event::ForkSteward(socket) => self.fork_beside(ToZygote::ForkSteward, socket),
+            Event::ForkBeat(socket) => self.fork_beside(ToZygote::ForkBeat, socket),
             Event::Zygote(frame) => self.hear_zygote(frame, now),
             Event::ZygoteGone => self.zygote_gone(now),
             Event::ZygoteBack(zygote) => self.zygote_back(zygote, now),

@@ -48,6 +48,11 @@ impl Zygote {
         }
     }
 
+    /// Ends it: nothing but its manifest was wanted.
+    pub async fn dismiss(self) {
+        end(self.process, self.socket).await;
+    }
+
     fn spawn(command: &ZygoteCommand) -> Result<Self, IpcError> {
         let (ours, theirs) = socket::pair()?;
         ours.set_nonblocking(true)?;

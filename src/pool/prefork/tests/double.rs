@@ -64,7 +64,7 @@ fn zygote() {
                 drop(channel.descriptor());
             }
             Ok(ToZygote::Save(state)) => save(&state, &reports),
-            Ok(ToZygote::Stop | ToZygote::ForkSteward) | Err(_) => exit(0),
+            Ok(ToZygote::Stop | ToZygote::ForkSteward | ToZygote::ForkBeat) | Err(_) => exit(0),
         }
     }
 }
