@@ -8,6 +8,7 @@ mod boot;
 mod builder;
 mod embedded_beat;
 mod error;
+mod neighbours;
 mod scale;
 mod serializers;
 mod transports;

@@ -14,9 +14,8 @@ use crate::{
     backend::{self, BackendError, BackendOptions, ResultBackend},
     broker::Publish,
     config::routes::Routes,
-    control::{Mailbox, Node, NodeOptions, PythonCommands, Versions},
+    control::PythonCommands,
     event::{Clock, EventDispatcher, EventOptions},
-    gossip::{Mingle, MingleOptions},
     ipc::{Manifest, PoolKind},
     pool::{
         Pool, TimeLimits,
@@ -61,21 +60,19 @@ impl Booted {
         let by_steward = self.by_steward(&signals);
         let boot_steps = self.boot_steps(&signals);
         let (backend, python_backend) = self.backend(publisher.clone(), by_steward.clone())?;
+        let is_redis = transports.iter().any(|transport| transport.capabilities().driver == "redis");
+        let events = EventDispatcher::new(self.event_options(is_redis), self.clock(), publisher.clone());
         let producer = Producer::new(
-            publisher.clone(),
+            publisher,
             self.producer_settings(timezone)?,
             Some(Arc::new(BackendChords(backend.clone()))),
-            None,
+            Some(Arc::new(events.0.clone())),
         );
-        let is_redis = transports.iter().any(|transport| transport.capabilities().driver == "redis");
-        let events = EventDispatcher::new(self.event_options(is_redis), self.clock(), publisher);
         let completion = self.completion(backend.clone(), producer.clone(), &options, by_steward, python_backend);
         let pool_failed = pool_failure(pool.clone());
         let pool = pool.map(|pool| pool as Arc<dyn Pool>);
         let python_commands = self.python_commands(&signals);
-        let node = self.remote_control().then(|| self.node_options(&options, is_redis, python_commands));
-        let dispatcher = events.0.clone();
-        let mingle = (!self.args.without_mingle).then(|| self.mingle_options(&options));
+        let neighbours = self.neighbours(&options, python_commands, &events.0, &producer)?;
         let mut worker = Worker::new(Assembly {
             heartbeat: (!self.args.without_heartbeat).then(|| self.args.heartbeat_interval.unwrap_or(HEARTBEAT)),
             software_version: self.celery_version().to_owned(),
@@ -95,14 +92,7 @@ impl Booted {
             before: Vec::new(),
             after: Vec::new(),
         });
-        if let Some(options) = mingle {
-            let mingle = Mingle::new(options, dispatcher.clock().clone(), worker.handle());
-            worker.add_hook(Arc::new(mingle), true);
-        }
-        if let Some(options) = node {
-            let node = Arc::new(Node::new(options, dispatcher, worker.handle()));
-            worker.add_hook(Arc::new(Mailbox::new(node)), false);
-        }
+        neighbours.join(&mut worker);
         if let Some(steps) = boot_steps {
             worker.add_hook(steps.of_worker(), true);
             worker.add_hook(steps.of_consumer(), false);
@@ -119,7 +109,7 @@ impl Booted {
         clock
     }
 
-    fn celery_version(&self) -> &str {
+    pub(super) fn celery_version(&self) -> &str {
         self.manifest.as_ref().map_or(CELERY_VERSION, |manifest| &manifest.celery_version)
     }
 
@@ -182,7 +172,6 @@ impl Booted {
 
     fn producer_settings(&self, timezone: TimeZone) -> Result<ProducerSettings, AppError> {
         let task = &self.settings.task;
-        let host = self.hostname().split_once('@').map_or(self.hostname(), |(_, host)| host);
         Ok(ProducerSettings {
             protocol: task.protocol,
             serializer: task.serializer.clone(),
@@ -197,21 +186,29 @@ impl Booted {
             inherit_parent_priority: self.settings.layers.value("task_inherit_parent_priority").0.is_truthy(),
             send_sent_event: task.send_sent_event,
             native_delayed_delivery: has_quorum_queue(&self.queues),
-            origin: format!("gen{}@{host}", std::process::id()),
+            origin: self.origin(),
             oid: uuid::Uuid::new_v4().to_string(),
             exec_options: self.exec_options(),
         })
     }
 
     fn event_options(&self, is_redis: bool) -> EventOptions {
+        let task_events = self.resolved.truth("task_events").unwrap_or(self.settings.worker.send_task_events);
         EventOptions {
             hostname: self.hostname().to_owned(),
             exchange: self.settings.event.exchange.clone(),
             exchange_type: if is_redis { ExchangeType::Fanout } else { ExchangeType::Topic },
             serializer: self.settings.event.serializer.clone(),
-            task_events: self.resolved.truth("task_events").unwrap_or(self.settings.worker.send_task_events),
-            utcoffset: f64::from(chrono::Local::now().offset().utc_minus_local()) / 3600.0,
+            task_events,
+            enabled: task_events || !self.args.without_heartbeat || !self.args.without_gossip,
+            origin: self.origin(),
         }
+    }
+
+    /// An anonymous node name (`celery/utils/nodenames.py`), for what this process publishes by itself.
+    fn origin(&self) -> String {
+        let host = self.hostname().split_once('@').map_or(self.hostname(), |(_, host)| host);
+        format!("gen{}@{host}", std::process::id())
     }
 
     fn worker_options(&self, timezone: TimeZone) -> Result<WorkerOptions, AppError> {
@@ -248,60 +245,7 @@ impl Booted {
         })
     }
 
-    /// `worker_enable_remote_control`.
-    fn remote_control(&self) -> bool {
-        self.settings.layers.value("worker_enable_remote_control").0.is_truthy()
-    }
-
-    fn node_options(
-        &self,
-        options: &WorkerOptions,
-        is_redis: bool,
-        python_commands: Option<PythonCommands>,
-    ) -> NodeOptions {
-        let tasks = self.manifest.iter().flat_map(|manifest| &manifest.tasks);
-        let rate_limits = tasks.filter_map(|task| Some((task.name.clone(), task.rate_limit.clone()?)));
-        NodeOptions {
-            hostname: self.hostname().to_owned(),
-            settings: self.settings.clone(),
-            changed_settings: self.manifest.as_ref().map(|manifest| manifest.changed_settings.clone()),
-            queues: self.queues.clone(),
-            timezone: options.timezone,
-            accept: options.accept.clone(),
-            rate_limits: rate_limits.collect(),
-            pool: self.pool_kind(),
-            max_tasks_per_child: self.whole_number("max_tasks_per_child"),
-            limits: options.limits,
-            transport: if is_redis { "redis" } else { "amqp" },
-            versions: self.versions(),
-            python_commands,
-        }
-    }
-
-    fn mingle_options(&self, options: &WorkerOptions) -> MingleOptions {
-        MingleOptions {
-            hostname: self.hostname().to_owned(),
-            exchange: self.settings.control.exchange.clone(),
-            serializer: self.settings.task.serializer.clone(),
-            accept: options.accept.clone(),
-        }
-    }
-
-    fn versions(&self) -> Versions {
-        let celery = self.celery_version().to_owned();
-        self.manifest.as_ref().map_or_else(
-            || Versions { celery_banner: celery.clone(), celery: celery.clone(), ..Versions::default() },
-            |manifest| Versions {
-                celery: celery.clone(),
-                celery_banner: manifest.celery_banner.clone(),
-                kombu: manifest.kombu_version.clone(),
-                python: manifest.python_version.clone(),
-                loader: manifest.loader.clone(),
-            },
-        )
-    }
-
-    fn pool_kind(&self) -> PoolKind {
+    pub(super) fn pool_kind(&self) -> PoolKind {
         match self.resolved.text("pool") {
             Some("threads") => PoolKind::Threads,
             Some("solo") => PoolKind::Solo,
@@ -311,7 +255,7 @@ impl Booted {
         }
     }
 
-    fn whole_number(&self, name: &str) -> Option<u64> {
+    pub(super) fn whole_number(&self, name: &str) -> Option<u64> {
         self.resolved.number(name).filter(|number| *number >= 1.0).map(|number| number as u64)
     }
 

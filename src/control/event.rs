@@ -11,7 +11,7 @@ use crate::{
 const FREQ: i64 = 5;
 
 pub(super) async fn enable_events(node: &Node, _: Arguments) -> Result<Value, CommandError> {
-    if node.sends_all_events || !node.events.set_task_events(true) {
+    if node.events.sends_all() || !node.events.set_task_events(true) {
         return Ok(ok("task events already enabled"));
     }
     info!(target: "celery.worker.control", "Events of group {{task}} enabled by remote.");
@@ -19,7 +19,7 @@ pub(super) async fn enable_events(node: &Node, _: Arguments) -> Result<Value, Co
 }
 
 pub(super) async fn disable_events(node: &Node, _: Arguments) -> Result<Value, CommandError> {
-    if node.sends_all_events || !node.events.set_task_events(false) {
+    if node.events.sends_all() || !node.events.set_task_events(false) {
         return Ok(ok("task events already disabled"));
     }
     info!(target: "celery.worker.control", "Events of group {{task}} disabled by remote.");
@@ -39,8 +39,13 @@ pub(super) async fn heartbeat(node: &Node, _: Arguments) -> Result<Value, Comman
     Ok(Value::Null)
 }
 
-/// Nobody is elected here: as in a Celery worker `--without-gossip`, it is heard and nothing follows.
-pub(super) async fn election(_: &Node, _: Arguments) -> Result<Value, CommandError> {
+/// Without gossip Celery fails like this.
+const NO_GOSSIP: &str = r#"AttributeError("'Gossip' object has no attribute 'dispatcher'")"#;
+
+pub(super) async fn election(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
+    let stand = node.options.stand.as_ref().ok_or_else(|| CommandError::Raised(NO_GOSSIP.to_owned()))?;
+    let argument = |name: &str| arguments.value(name).clone();
+    stand(argument("id"), argument("topic"), argument("action"));
     Ok(Value::Null)
 }
 

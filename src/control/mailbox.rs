@@ -8,6 +8,7 @@ use tracing::{debug, error, info, warn};
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Connection, Deliveries, Delivery},
     control::{Node, request::ControlRequest},
+    event::Clock,
     protocol::{DeliveryInfo, Exchange, ExchangeType, Headers, Message, Properties, Queue, Route},
     serialization::{Map, Value, decode, encode},
     worker::SessionHook,
@@ -20,20 +21,23 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub struct Mailbox {
     node: Arc<Node>,
     queue: Queue,
+    clock: Clock,
 }
 
 impl Mailbox {
-    /// The mailbox of this node, with its queue as the `control_*` settings make it.
-    pub fn new(node: Arc<Node>) -> Self {
+    /// The mailbox of this node, with its queue as the `control_*` settings make it. Requests and replies have a `clock` of
+    /// their own, as kombu's have, which no event shows.
+    pub fn new(node: Arc<Node>, clock: Clock) -> Self {
         let queue = pidbox_queue(&node);
-        Self { node, queue }
+        Self { node, queue, clock }
     }
 }
 
 impl SessionHook for Mailbox {
     fn on_session<'a>(&'a self, connection: &'a Arc<dyn Connection>) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
-            let listener = Listener { node: self.node.clone(), connection: connection.clone() };
+            let (node, clock) = (self.node.clone(), self.clock.clone());
+            let listener = Listener { node, clock, connection: connection.clone() };
             match connection.subscribe(&self.queue).await {
                 Ok(deliveries) => drop(tokio::spawn(listener.listen(deliveries))),
                 Err(refused) if refused.kind() == BrokerErrorKind::Refused => {
@@ -50,6 +54,7 @@ impl SessionHook for Mailbox {
 /// Reads one connection's requests, until it is lost.
 struct Listener {
     node: Arc<Node>,
+    clock: Clock,
     connection: Arc<dyn Connection>,
 }
 
@@ -83,7 +88,7 @@ impl Listener {
             Err(malformed) => return error!(target: "kombu.pidbox", "Cannot decode message: {malformed}"),
         };
         let clock = message.headers.get("clock").and_then(Value::as_i64).and_then(|clock| u64::try_from(clock).ok());
-        self.node.clock().adjust(clock.unwrap_or(0));
+        self.clock.adjust(clock.unwrap_or(0));
         match self.read(&message) {
             Ok(request) => self.serve(request).await,
             Err(reason) => error!(target: "kombu.pidbox", "Cannot decode message: {reason}"),
@@ -118,7 +123,7 @@ impl Listener {
             Ok(encoded) => encoded,
             Err(failure) => return error!(target: "celery.worker.pidbox", "Control command error: {failure}"),
         };
-        let clock = Value::from(self.node.clock().forward());
+        let clock = Value::from(self.clock.forward());
         let headers = Map::from_iter([("ticket".to_owned(), ticket), ("clock".to_owned(), clock)]);
         let message = Message {
             headers: Headers::new(headers),

@@ -24,5 +24,5 @@ mod task;
 
 pub use error::CommandError;
 pub use mailbox::Mailbox;
-pub use node::{Node, NodeOptions, Versions};
+pub use node::{Node, NodeOptions, Stand, Versions};
 pub use python::PythonCommands;

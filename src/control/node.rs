@@ -30,6 +30,9 @@ pub struct Versions {
     pub loader: String,
 }
 
+/// Has the worker stand in an election: id, topic and action as they were given.
+pub type Stand = Box<dyn Fn(Value, Value, Value) + Send + Sync>;
+
 /// What a node knows of its worker; made by `app`.
 pub struct NodeOptions {
     /// Node name.
@@ -58,6 +61,8 @@ pub struct NodeOptions {
     pub versions: Versions,
     /// Commands that the app has registered; none without Python.
     pub python_commands: Option<PythonCommands>,
+    /// How to stand in an election; none without gossip.
+    pub stand: Option<Stand>,
 }
 
 /// The worker's end of remote control, whatever connection it is reached by.
@@ -65,8 +70,6 @@ pub struct Node {
     pub(super) options: NodeOptions,
     pub(super) events: EventDispatcher,
     pub(super) started: Instant,
-    /// With `-E` all groups of events are sent, and `disable_events` has nothing to take away.
-    pub(super) sends_all_events: bool,
     /// As written, for `registered`; changed by `rate_limit`.
     pub(super) rate_limits: Mutex<HashMap<String, String>>,
     /// Written and read out by `memsample` and `memdump`.
@@ -78,7 +81,6 @@ impl Node {
     /// A node that acts through `handle`.
     pub fn new(mut options: NodeOptions, events: EventDispatcher, handle: WorkerHandle) -> Self {
         Self {
-            sends_all_events: events.task_events(),
             rate_limits: Mutex::new(std::mem::take(&mut options.rate_limits)),
             memory_samples: Mutex::new(Vec::new()),
             started: Instant::now(),

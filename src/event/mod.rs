@@ -4,9 +4,11 @@
 
 mod clock;
 mod dispatcher;
+mod pump;
 mod task;
 mod worker;
 
 pub use clock::Clock;
-pub use dispatcher::{EventDispatcher, EventOptions, EventPump};
+pub use dispatcher::{EventDispatcher, EventOptions};
+pub use pump::EventPump;
 pub use worker::{WorkerStats, loadavg};

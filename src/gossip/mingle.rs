@@ -37,13 +37,15 @@ pub struct MingleOptions {
 pub struct Mingle {
     options: MingleOptions,
     clock: Clock,
+    /// The one of requests and replies.
+    mailbox_clock: Clock,
     handle: WorkerHandle,
 }
 
 impl Mingle {
-    /// Mingles on each connection, for the worker behind `handle`.
-    pub fn new(options: MingleOptions, clock: Clock, handle: WorkerHandle) -> Self {
-        Self { options, clock, handle }
+    /// Mingles on each connection, for the worker behind `handle`, whose events show `clock`.
+    pub fn new(options: MingleOptions, clock: Clock, mailbox_clock: Clock, handle: WorkerHandle) -> Self {
+        Self { options, clock, mailbox_clock, handle }
     }
 
     async fn sync(&self, connection: &Arc<dyn Connection>) -> Result<(), BrokerError> {
@@ -83,7 +85,7 @@ impl Mingle {
         let Properties { content_type, content_encoding, .. } = &message.properties;
         let (kind, charset) = (content_type.as_deref()?, content_encoding.as_deref().unwrap_or("utf-8"));
         let clock = message.headers.get("clock").and_then(Value::as_i64);
-        self.clock.adjust(clock.and_then(|clock| u64::try_from(clock).ok()).unwrap_or(0));
+        self.mailbox_clock.adjust(clock.and_then(|clock| u64::try_from(clock).ok()).unwrap_or(0));
         let Value::Map(body) = decode(&message.body, kind, charset, &self.options.accept).ok()? else { return None };
         let others = body.into_iter().filter(|(node, _)| *node != self.options.hostname);
         let answers = others.filter_map(|(_, answer)| match answer {
@@ -124,7 +126,7 @@ impl Mingle {
         ]);
         let encoded = encode(&body, &self.options.serializer).ok()?;
         let expires = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default() + PATIENCE;
-        let headers = [("clock", Value::from(self.clock.forward())), ("expires", expires.as_secs_f64().into())];
+        let headers = [("clock", Value::from(self.mailbox_clock.forward())), ("expires", expires.as_secs_f64().into())];
         Some(Message {
             headers: Headers::new(headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
             properties: Properties {

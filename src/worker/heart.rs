@@ -1,8 +1,10 @@
-//! [`Heart`]: tells the world that this worker lives, from each connect to the end (`celery/worker/heartbeat.py`).
+//! [`Heart`]: tells the world that this worker lives, on each connection from its beginning to its end
+//! (`celery/worker/heartbeat.py`).
 
 use std::{sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
+use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -23,6 +25,8 @@ pub struct Heart {
     stats: WorkerStats,
     freq: Duration,
     software_version: String,
+    /// The connection that it beats for; read by [`Heart::beat`].
+    connection: watch::Sender<Option<Arc<dyn Connection>>>,
     stop: CancellationToken,
 }
 
@@ -35,7 +39,8 @@ impl Heart {
         freq: Duration,
         software_version: String,
     ) -> Self {
-        Self { events, signals, stats, freq: sensible(freq), software_version, stop: CancellationToken::new() }
+        let (connection, freq) = (watch::channel(None).0, sensible(freq));
+        Self { events, signals, stats, freq, software_version, connection, stop: CancellationToken::new() }
     }
 
     /// The same, until `stop`.
@@ -43,15 +48,32 @@ impl Heart {
         Self { stop, ..self }
     }
 
-    /// Beats until stopped, then says that the worker is offline.
+    /// Beats while there is a connection, until stopped. What is said at the end of a connection is heard by way of the
+    /// next one.
     pub async fn beat(self: Arc<Self>) {
-        let mut ticks = tokio::time::interval(self.freq);
+        let mut connections = self.connection.subscribe();
+        loop {
+            let connection = tokio::select! {
+                Ok(()) = connections.changed() => connections.borrow_and_update().clone(),
+                () = self.stop.cancelled() => return,
+            };
+            let Some(connection) = connection else { continue };
+            self.beat_for(&*connection).await;
+            self.send("worker-offline");
+        }
+    }
+
+    /// Until the connection is lost, or stopped.
+    async fn beat_for(&self, connection: &dyn Connection) {
+        let mut ticks = tokio::time::interval_at(Instant::now() + self.freq, self.freq);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        ticks.tick().await;
+        let ended = connection.closed();
+        tokio::pin!(ended);
         loop {
             tokio::select! {
                 _ = ticks.tick() => self.send("worker-heartbeat"),
-                () = self.stop.cancelled() => return self.send("worker-offline"),
+                _ = &mut ended => return,
+                () = self.stop.cancelled() => return,
             }
         }
     }
@@ -63,8 +85,9 @@ impl Heart {
 }
 
 impl SessionHook for Heart {
-    fn on_session<'a>(&'a self, _connection: &'a Arc<dyn Connection>) -> BoxFuture<'a, Result<(), BrokerError>> {
+    fn on_session<'a>(&'a self, connection: &'a Arc<dyn Connection>) -> BoxFuture<'a, Result<(), BrokerError>> {
         self.send("worker-online");
+        self.connection.send_replace(Some(connection.clone()));
         Box::pin(async { Ok(()) })
     }
 }
@@ -80,8 +103,8 @@ mod tests {
     #[tokio::test]
     async fn no_frequency_stops_the_heart() {
         for freq in [Duration::ZERO, Duration::MAX, Duration::from_nanos(1)] {
-            let mut ticks = tokio::time::interval(sensible(freq));
-            ticks.tick().await;
+            let freq = sensible(freq);
+            let mut ticks = tokio::time::interval_at(Instant::now() + freq, freq);
             let _ = futures::poll!(Box::pin(ticks.tick()));
         }
         assert_eq!(sensible(Duration::ZERO), FREQ);

@@ -26,6 +26,7 @@ mod receive;
 mod refuse;
 mod request;
 mod revoked;
+mod sent;
 mod services;
 mod session;
 mod shelf;
@@ -177,8 +178,8 @@ impl Worker {
             boot_steps,
             heartbeat,
             software_version,
-            before,
-            mut after,
+            mut before,
+            after,
         } = self.assembly;
         let (events, pump) = events;
         let pump = tokio::spawn(pump.run());
@@ -189,7 +190,7 @@ impl Worker {
         let heart = heartbeat.map(|freq| {
             let heart = Heart::new(events.clone(), signals.clone(), stats.clone(), freq, software_version);
             let heart = Arc::new(heart.stopped_by(heart_stop.clone()));
-            after.insert(0, heart.clone());
+            before.insert(0, heart.clone());
             tokio::spawn(heart.beat())
         });
         let eager = eager_driver(&mut options, &transports);

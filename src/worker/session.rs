@@ -50,7 +50,7 @@ pub struct Session {
     pub eager: Option<&'static str>,
     /// Whether to empty the queues on the first connect.
     pub purge: bool,
-    /// Run before consuming (mingle).
+    /// Run before consuming (heartbeat, mingle).
     pub before: Vec<Arc<dyn SessionHook>>,
     /// Run after (control, gossip).
     pub after: Vec<Arc<dyn SessionHook>>,
@@ -161,6 +161,7 @@ impl Session {
     }
 
     async fn begin(&self, connection: &Arc<dyn Connection>) -> Result<(), BrokerError> {
+        self.current.send_replace(Some(connection.clone()));
         for hook in &self.before {
             hook.on_session(connection).await?;
         }
@@ -180,7 +181,6 @@ impl Session {
                 "worker_disable_prefetch is only supported for Redis brokers. Current broker transport: {driver}. \
                  Ignoring disable_prefetch setting.");
         }
-        self.current.send_replace(Some(connection.clone()));
         let up = SessionEvent::Up(connection.clone(), connection.deliveries());
         // A closed channel means that the dispatcher has ended, and `stop` is about to be seen.
         let _ = self.events.send(up).await;

@@ -30,6 +30,10 @@ app.conf.update(
 )
 if os.environ.get("PROJ_POOL"):
     app.conf.worker_pool = os.environ["PROJ_POOL"]
+if os.environ.get("PROJ_SERIALIZER"):
+    app.conf.task_serializer = os.environ["PROJ_SERIALIZER"]
+if os.environ.get("PROJ_SENT"):
+    app.conf.task_send_sent_event = True
 if os.environ.get("PROJ_DEAD"):
     # What is rejected goes there, what is acknowledged does not.
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": os.environ["PROJ_DEAD"]}
@@ -39,6 +43,11 @@ if os.environ.get("PROJ_DEAD"):
 @app.task(name="proj.add")
 def add(x, y=1):
     return x + y
+
+
+@app.task(name="proj.quiet", send_events=False)
+def quiet():
+    """Of which no event tells."""
 
 
 @app.task(name="proj.native_add")

@@ -123,5 +123,17 @@ class RabbitMQ(Server):
             ERL_EPMD_PORT=str(self.epmd),
         )
 
+    def queues(self) -> list[tuple[str, ...]]:
+        """Name, durable, auto_delete, exclusive and arguments of each, as rabbitmqctl shows them."""
+        direct = pathlib.Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
+        command = [str(direct) if direct.exists() else "rabbitmqctl", "--silent", "--no-table-headers", "list_queues"]
+        columns = ["name", "durable", "auto_delete", "exclusive", "arguments"]
+        # The cookie of the server's own home.
+        env = {"HOME": str(self.directory), "ERL_EPMD_PORT": str(self.epmd), "RABBITMQ_NODENAME": f"bench{self.port}@localhost"}
+        out = subprocess.run(
+            [*command, *columns], env={**os.environ, **env}, check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+        return [tuple(line.split("\t")) for line in out.splitlines()]
+
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
