@@ -45,6 +45,11 @@ fn words(command: &str, missing: &[&str]) -> String {
 pub struct Arguments(Map);
 
 impl Arguments {
+    /// All of them.
+    pub fn into_map(self) -> Map {
+        self.0
+    }
+
     /// One argument; `None` where it was not given.
     pub fn value(&self, name: &str) -> &Value {
         self.0.get(name).unwrap_or(&Value::Null)

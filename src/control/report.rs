@@ -11,6 +11,9 @@ use crate::{
     serialization::Value,
 };
 
+/// Samples that `memdump` shows at most.
+const SHOWN: usize = 10;
+
 pub(super) async fn report(node: &Node, _: Arguments) -> Result<Value, CommandError> {
     let versions = &node.options.versions;
     let kernel = uname().map(|name| name.release().to_string_lossy().into_owned()).unwrap_or_default();
@@ -41,20 +44,25 @@ pub(super) async fn memsample(node: &Node, _: Arguments) -> Result<Value, Comman
     Ok(sample.into())
 }
 
-pub(super) async fn memdump(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
-    let count = arguments.count("samples", 10)?;
+/// Celery's command takes `samples` and does not look at it.
+pub(super) async fn memdump(node: &Node, _: Arguments) -> Result<Value, CommandError> {
     let samples = std::mem::take(&mut *node.memory_samples.lock().unwrap_or_else(PoisonError::into_inner));
     let mut out = String::new();
     if !samples.is_empty() {
         out.push_str("- rss (sample):\n");
-        samples.iter().take(count).for_each(|sample| out.extend(["-    > ", sample, ",\n"]));
+        let step = if samples.len() <= SHOWN { 1 } else { samples.len() / SHOWN };
+        samples.iter().step_by(step).take(SHOWN).for_each(|sample| out.extend(["-    > ", sample, ",\n"]));
     }
     out.push_str(&format!("- rss (end): {}.\n", resident().unwrap_or_else(|| "None".to_owned())));
     Ok(out.into())
 }
 
-pub(super) async fn objgraph(_: &Node, _: Arguments) -> Result<Value, CommandError> {
-    Err(CommandError::unsupported("objgraph draws Python objects, and the worker's own process has none"))
+/// Draws the objects of the steward, where Celery's command runs: the worker's own process has none of Python's.
+pub(super) async fn objgraph(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
+    match &node.options.python_commands {
+        Some(python) => python.call("objgraph", arguments.into_map()).await,
+        None => Err(CommandError::unsupported("objgraph draws Python objects, and this worker has none")),
+    }
 }
 
 /// Memory of this process that is in RAM, as Celery's `humanbytes` words it; none where the system does not say.

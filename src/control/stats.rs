@@ -11,7 +11,7 @@ use crate::{
     config::url::ConnectionUrl,
     control::{CommandError, Node, arguments::Arguments},
     ipc::PoolKind,
-    pool::Pool,
+    pool::{Pool, Writes},
     serialization::{Map, Value},
     worker::AutoscaleInfo,
 };
@@ -30,7 +30,7 @@ pub(super) async fn stats(node: &Node, _: Arguments) -> Result<Value, CommandErr
         ("pid", std::process::id().into()),
         ("clock", node.clock().value().to_string().into()),
         ("uptime", node.started.elapsed().as_secs().into()),
-        ("pool", pool_info(node, pool.as_ref(), seats)),
+        ("pool", pool_info(node, pool.as_ref(), seats).await),
         ("broker", broker(node)),
         ("prefetch_count", prefetch.into()),
         ("rusage", getrusage(UsageWho::RUSAGE_SELF).map_or_else(|_| "N/A".into(), |usage| rusage(&usage))),
@@ -44,7 +44,7 @@ fn autoscaler(scaler: AutoscaleInfo) -> Value {
 }
 
 /// In the words of the Celery pool whose place ours takes: Flower reads them.
-fn pool_info(node: &Node, pool: Option<&Arc<dyn Pool>>, (seats, running): (usize, usize)) -> Value {
+async fn pool_info(node: &Node, pool: Option<&Arc<dyn Pool>>, (seats, running): (usize, usize)) -> Value {
     let pids = pool.map_or_else(|| vec![own_pid()], |pool| pool.pids());
     let number = |number: usize| Value::from(number as u64);
     let common = |implementation: &str| {
@@ -54,7 +54,11 @@ fn pool_info(node: &Node, pool: Option<&Arc<dyn Pool>>, (seats, running): (usize
     match node.options.pool {
         PoolKind::Prefork => {
             info.extend(common("celery.concurrency.prefork:TaskPool"));
-            info.extend(prefork(node, pids));
+            let writes = match pool {
+                Some(pool) => pool.writes().await.unwrap_or_default(),
+                None => Writes::default(),
+            };
+            info.extend(prefork(node, pids, &writes));
         }
         PoolKind::Solo => {
             info.extend(common("celery.concurrency.solo:TaskPool"));
@@ -80,7 +84,7 @@ fn pool_info(node: &Node, pool: Option<&Arc<dyn Pool>>, (seats, running): (usize
     Value::Map(info)
 }
 
-fn prefork(node: &Node, pids: Vec<i32>) -> [(String, Value); 5] {
+fn prefork(node: &Node, pids: Vec<i32>, given: &Writes) -> [(String, Value); 5] {
     let seconds = |limit: Option<Duration>| limit.map_or(Value::Int(0), whole_seconds);
     let limits = node.options.limits;
     [
@@ -88,9 +92,27 @@ fn prefork(node: &Node, pids: Vec<i32>) -> [(String, Value); 5] {
         ("max-tasks-per-child", node.options.max_tasks_per_child.map_or_else(|| "N/A".into(), Value::from)),
         ("put-guarded-by-semaphore", true.into()),
         ("timeouts", Value::List(vec![seconds(limits.soft), seconds(limits.hard)])),
-        ("writes", "N/A".into()),
+        ("writes", writes(given)),
     ]
     .map(owned)
+}
+
+/// `human_write_stats` of `celery/concurrency/asynpool.py`: places that were given nothing are not there.
+fn writes(given: &Writes) -> Value {
+    let jobs: Vec<u64> = given.jobs.iter().copied().filter(|jobs| *jobs > 0).collect();
+    let total: u64 = jobs.iter().sum();
+    let part = |jobs: f64| format!("{:.2}", if total > 0 { jobs / total as f64 } else { 0.0 });
+    let listed = |shown: &dyn Fn(u64) -> String| jobs.iter().map(|jobs| shown(*jobs)).collect::<Vec<_>>().join(", ");
+    let sockets =
+        [("total", given.children), ("active", given.active)].map(|(name, count)| (name, (count as u64).into()));
+    dict([
+        ("total", total.into()),
+        ("avg", part(total as f64 / jobs.len().max(1) as f64).into()),
+        ("all", listed(&|jobs| part(jobs as f64)).into()),
+        ("raw", listed(&|jobs| jobs.to_string()).into()),
+        ("strategy", "fair".into()),
+        ("inqueues", dict(sockets)),
+    ])
 }
 
 fn whole_seconds(limit: Duration) -> Value {
@@ -168,4 +190,19 @@ fn owned((name, value): (&str, Value)) -> (String, Value) {
 
 fn dict<const N: usize>(fields: [(&str, Value); N]) -> Value {
     Value::Map(fields.into_iter().map(owned).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_are_worded_as_celery_does() {
+        let given = Writes { jobs: vec![2, 0, 1], children: 3, active: 0 };
+        let shown = crate::serialization::json::to_string(&writes(&given)).unwrap();
+        let expected = r#"{"total": 3, "avg": "0.50", "all": "0.67, 0.33", "raw": "2, 1", "strategy": "fair", "inqueues": {"total": 3, "active": 0}}"#;
+        assert_eq!(shown, expected);
+        let none = writes(&Writes::default());
+        assert_eq!(none.as_map().unwrap()["avg"], "0.00".into());
+    }
 }

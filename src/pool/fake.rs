@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::ipc::{Ended, Job, Report, SavedState};
 use crate::pool::job::Progress;
-use crate::pool::{Accepted, Finished, Pool, Run, TimeLimits};
+use crate::pool::{Accepted, Finished, Pool, Run, TimeLimits, Writes};
 
 /// The process id that every scripted child has.
 pub const PID: i32 = 4711;
@@ -115,6 +115,12 @@ impl Pool for FakePool {
 
     fn pids(&self) -> Vec<i32> {
         vec![PID]
+    }
+
+    fn writes(&self) -> oneshot::Receiver<Writes> {
+        let (told, writes) = oneshot::channel();
+        let _ = told.send(Writes::default());
+        writes
     }
 
     fn save(&self, _state: SavedState) -> oneshot::Receiver<Result<(), String>> {

@@ -31,11 +31,24 @@ pub trait Pool: Send + Sync {
     fn size(&self) -> usize;
     /// Process ids of the children, for `inspect stats`.
     fn pids(&self) -> Vec<i32>;
+    /// How many jobs the children were given, for `inspect stats`. No answer means that the pool has ended.
+    fn writes(&self) -> oneshot::Receiver<Writes>;
     /// Has the state database written. The pool must have been started to keep one, and then ends only after this was asked.
     /// The answer is the error's text where it could not be written; no answer means that the pool has ended.
     fn save(&self, state: crate::ipc::SavedState) -> oneshot::Receiver<Result<(), String>>;
     /// Ends all children: waits for what has begun until `grace` is over (none waits for ever), then kills.
     fn stop(&self, grace: Option<Duration>) -> oneshot::Receiver<()>;
+}
+
+/// What was written to the children of a pool so far.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Writes {
+    /// Jobs, by place in the pool: what a child's predecessors were given counts as well.
+    pub jobs: Vec<u64>,
+    /// How many children there are.
+    pub children: usize,
+    /// To how many of them more is to be written than their sockets take.
+    pub active: usize,
 }
 
 /// Time limits of one execution; the clock starts when it is accepted.

@@ -10,7 +10,7 @@ use super::child::STALL;
 use super::supervisor::Supervisor;
 use super::ticket::Ticket;
 use crate::ipc::{Ended, PoolKind, Report};
-use crate::pool::Finished;
+use crate::pool::{Finished, Writes};
 
 impl Supervisor {
     pub(super) fn submit(&mut self, mut ticket: Box<Ticket>) {
@@ -35,11 +35,26 @@ impl Supervisor {
                 self.waiting.push_front(ticket);
                 break;
             };
-            if let Err(ticket) = child.give(ticket, now) {
-                refuse(ticket);
+            let place = child.index as usize;
+            match child.give(ticket, now) {
+                Ok(()) => self.count(place),
+                Err(ticket) => refuse(ticket),
             }
         }
         self.watch_those_ahead(now);
+    }
+
+    fn count(&mut self, place: usize) {
+        if self.given.len() <= place {
+            self.given.resize(place + 1, 0);
+        }
+        self.given[place] += 1;
+    }
+
+    pub(super) fn writes(&self) -> Writes {
+        let children = self.roster.iter().filter(|child| child.counts()).count();
+        let active = self.roster.iter().filter(|child| child.outbox.is_blocked()).count();
+        Writes { jobs: self.given.clone(), children, active }
     }
 
     /// Jobs that wait in a child must not wait for long, nor while a seat is free.

@@ -12,7 +12,7 @@ use super::child::Serial;
 use super::ticket::Ticket;
 use super::zygote::Zygote;
 use crate::ipc::{FromChild, FromZygote, SavedState};
-use crate::pool::{Finished, PoolError};
+use crate::pool::{Finished, PoolError, Writes};
 
 /// Where everyone tells the supervisor; it holds the receiving end.
 pub(super) type Events = mpsc::UnboundedSender<Event>;
@@ -27,6 +27,7 @@ pub(super) enum Event {
         signum: i32,
     },
     Resize(i32),
+    Writes(oneshot::Sender<Writes>),
     Save {
         state: SavedState,
         done: oneshot::Sender<Result<(), String>>,

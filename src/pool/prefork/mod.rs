@@ -44,7 +44,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::ipc::{Job, Manifest, SavedState};
-use crate::pool::{Pool, PoolError, Run, Steward, TimeLimits};
+use crate::pool::{Pool, PoolError, Run, Steward, TimeLimits, Writes};
 pub use beat::BeatProcess;
 use event::{Event, Events};
 pub use options::{PreforkOptions, ZygoteCommand};
@@ -134,6 +134,12 @@ impl Pool for PreforkPool {
 
     fn pids(&self) -> Vec<i32> {
         self.snapshot.borrow().pids.clone()
+    }
+
+    fn writes(&self) -> oneshot::Receiver<Writes> {
+        let (told, writes) = oneshot::channel();
+        self.tell(Event::Writes(told));
+        writes
     }
 
     fn save(&self, state: SavedState) -> oneshot::Receiver<Result<(), String>> {

@@ -37,6 +37,11 @@ impl Outbox {
         encode(frame, &mut self.bytes)
     }
 
+    /// Whether there is more to be written than the socket takes.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.waits
+    }
+
     /// The socket takes bytes again.
     pub(super) fn unblock(&mut self) {
         self.waits = false;

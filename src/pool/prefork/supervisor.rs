@@ -45,6 +45,8 @@ pub(super) struct Supervisor {
     pub(super) roster: Roster,
     /// Jobs that no child has, oldest first.
     pub(super) waiting: VecDeque<Box<Ticket>>,
+    /// How many jobs the children in each place were given.
+    pub(super) given: Vec<u64>,
     /// Jobs that are wanted back, gathered while a batch of events is worked off.
     pub(super) withdrawals: HashSet<u64>,
     pub(super) runtimes: Runtimes,
@@ -94,6 +96,7 @@ impl Supervisor {
             snapshot,
             roster: Roster::new(seats),
             waiting: VecDeque::new(),
+            given: Vec::new(),
             withdrawals: HashSet::new(),
             runtimes: Runtimes::default(),
             next_weighing: None,
@@ -155,6 +158,8 @@ impl Supervisor {
             Event::Withdraw(number) => drop(self.withdrawals.insert(number)),
             Event::Terminate { number, signum } => self.terminate(number, signum, now),
             Event::Resize(by) => self.resize(by, now),
+            // Whoever asked may have stopped waiting.
+            Event::Writes(told) => drop(told.send(self.writes())),
             Event::Save { state, done } => self.save(state, done),
             Event::Stop { grace, done } => self.stop(grace, Some(done), now),
             Event::Abandoned => {
