@@ -214,6 +214,9 @@ def flower_shows(flower, ids) -> None:
     theirs, ours = (told[node] for node in NODES.values())
     assert ours.keys() == theirs.keys()
     assert shape(ours["stats"]) == shape(theirs["stats"])
+    for node in ours, theirs:
+        # Celery makes it from a set.
+        node["conf"]["include"].sort()
     assert ours["registered"] == theirs["registered"] and ours["conf"] == theirs["conf"]
     assert ours["stats"]["total"] == theirs["stats"]["total"]
     tasks = json.loads(flower.get("/api/tasks", limit=1000))

@@ -5,9 +5,20 @@ import os
 import time
 
 from celery import Celery
+from celery.app.control import Control
 from celery.events.snapshot import Polaroid
 
-app = Celery("monitors", broker=os.environ["ECO_BROKER"], backend=os.environ["ECO_BACKEND"])
+
+class Patient(Control):
+    """Waits longer than a second for a worker that it asks by its name, which a busy machine may need."""
+
+    def broadcast(self, command, arguments=None, destination=None, **options):
+        if destination:
+            options["timeout"] = 60
+        return super().broadcast(command, arguments, destination, **options)
+
+
+app = Celery("monitors", broker=os.environ["ECO_BROKER"], backend=os.environ["ECO_BACKEND"], control=Patient)
 app.conf.update(task_default_queue="unused", broker_connection_retry_on_startup=True)
 
 
