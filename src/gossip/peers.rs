@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn nodes_come_and_go() {
         let (mut peers, start, wall) = (Peers::default(), Instant::now(), UNIX_EPOCH + Duration::from_secs(1000));
-        let mut hear =
+        let hear =
             |node: &str, kind: &str, peers: &mut Peers| peers.hear(node, &event(kind, 1000.5, 2.0), start, wall).0;
         assert_eq!(hear("a@x", "worker-heartbeat", &mut peers), Some(Change::Joined));
         assert_eq!(hear("a@x", "worker-heartbeat", &mut peers), None);
