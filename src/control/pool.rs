@@ -35,11 +35,16 @@ pub(super) async fn shrink(node: &Node, arguments: Arguments) -> Result<Value, C
     Ok(ok("pool will shrink"))
 }
 
+/// The app is loaded anew in any case, so that `modules` and `reload` say nothing more.
 pub(super) async fn restart(node: &Node, _: Arguments) -> Result<Value, CommandError> {
-    if node.options.settings.layers.value("worker_pool_restarts").0.is_truthy() {
-        return Err(CommandError::unsupported("celery-rs cannot reload modules in a running pool: restart the worker"));
+    if !node.options.settings.layers.value("worker_pool_restarts").0.is_truthy() {
+        return Err(CommandError::value("Pool restarts not enabled"));
     }
-    Err(CommandError::value("Pool restarts not enabled"))
+    match node.ask(|dispatcher| dispatcher.pool()).await? {
+        Some(pool) => pool.restart(),
+        None => return Err(CommandError::unsupported("this worker has no pool of Python children")),
+    }
+    Ok(ok("reload started"))
 }
 
 pub(super) async fn autoscale(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {

@@ -109,6 +109,8 @@ impl Pool for FakePool {
         self.size.fetch_add(i64::from(by), Ordering::Relaxed);
     }
 
+    fn restart(&self) {}
+
     fn size(&self) -> usize {
         usize::try_from(self.size.load(Ordering::Relaxed)).unwrap_or(0)
     }

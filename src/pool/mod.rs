@@ -27,6 +27,8 @@ pub trait Pool: Send + Sync {
     fn terminate(&self, number: u64, signum: i32);
     /// More (positive) or fewer seats.
     fn resize(&self, by: i32);
+    /// Loads the app anew, and replaces every child as soon as it has ended what it has begun.
+    fn restart(&self);
     /// How many seats there are meant to be.
     fn size(&self) -> usize;
     /// Process ids of the children, for `inspect stats`.

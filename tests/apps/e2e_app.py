@@ -4,6 +4,7 @@ import collections
 import os
 import threading
 import time
+import uuid
 
 from celery import Celery, signals
 from celery.exceptions import Ignore, Reject
@@ -113,6 +114,15 @@ def note_error(request, exc, traceback, path):
     """An errback of the new style: called where the task failed."""
     with open(path, "a") as log:
         log.write(f"{request.id} {exc!r}\n")
+
+
+loaded = uuid.uuid4().hex
+
+
+@app.task(name="proj.loaded")
+def when_loaded():
+    """Another one each time that this module is loaded."""
+    return loaded
 
 
 @app.task(name="proj.pid")

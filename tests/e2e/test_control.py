@@ -333,3 +333,30 @@ def test_replies_with_another_serializer(redis_site):
     pair.same("ping")
     pair.alike("stats")
     pair.alike("active_queues")
+
+
+def test_the_pool_restarts(redis_site, tmp_path):
+    """Children are replaced once they have ended what they run, and have loaded the app anew. (Celery's are when they come to
+    the next task.)"""
+    pair = Pair(redis_site, "worker.pool_restarts=True")
+    log, gate = tmp_path / "runs", tmp_path / "gate"
+    log.touch()
+    proj, queue = redis_site.proj, pair.queues["ours"]
+    processes = lambda: {k: set(r["pool"]["processes"]) for k, r in pair.ask("stats").items()}  # noqa: E731
+    before = eventually(lambda: (found := processes()) and all(len(pids) == 2 for pids in found.values()) and found)
+    loaded = proj.when_loaded.apply_async(queue=queue).get(timeout=PATIENCE)
+    held = proj.hold_here.apply_async((str(log), str(gate)), queue=queue)
+    eventually(lambda: log.read_text(), "it did not begin")
+    pair.same("pool_restart", {"reload": False})
+    eventually(lambda: len(processes()["ours"] & before["ours"]) == 1, "the idle child was not replaced")
+    assert proj.when_loaded.apply_async(queue=queue).get(timeout=PATIENCE) != loaded
+    gate.touch()
+    assert held.get(timeout=PATIENCE) == 0
+    eventually(lambda: not processes()["ours"] & before["ours"] and len(processes()["ours"]) == 2, "the busy one was not")
+    # And once more, with a zygote that has never been the first.
+    again = processes()["ours"]
+    pair.same("pool_restart")
+    eventually(lambda: not processes()["ours"] & again and len(processes()["ours"]) == 2, "not a second time")
+    assert proj.add.apply_async((1, 2), queue=queue).get(timeout=PATIENCE) == 3
+    assert pair.workers["ours"].terminate() == 0
+    assert "the zygote has died" not in pair.workers["ours"].text()

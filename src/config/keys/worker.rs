@@ -113,8 +113,7 @@ pub(super) const ROWS: &[Key] = &[
         .old("CELERYD_POOL_PUTLOCKS")
         .moot("a job is sent only to a free seat"),
     Key::new("worker_pool_restarts", Kind::Bool, Fallback::Bool(false), "Whether `pool_restart` is allowed")
-        .old("CELERYD_POOL_RESTARTS")
-        .refused("there is no pool_restart"),
+        .old("CELERYD_POOL_RESTARTS"),
     Key::new("worker_pool_start_method", Kind::Str, Fallback::Str("fork"), "How children start: `fork` or `spawn`")
         .old("CELERYD_POOL_START_METHOD")
         .flag("--pool-start-method")

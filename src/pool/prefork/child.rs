@@ -72,6 +72,8 @@ pub(super) struct Child {
     pub(super) deadline: Option<Instant>,
     /// Its end was asked for, so that it is no news.
     pub(super) controlled: bool,
+    /// Its zygote has left its place to another.
+    pub(super) is_old: bool,
     /// Its zygote is dead: its status has to be waited for here.
     pub(super) orphaned: bool,
     /// Its link has told everything.
@@ -101,6 +103,7 @@ impl Child {
             last_progress: now,
             deadline: None,
             controlled: false,
+            is_old: false,
             orphaned: false,
             closed: false,
             status: None,

@@ -27,6 +27,7 @@ pub(super) enum Event {
         signum: i32,
     },
     Resize(i32),
+    Renew,
     Writes(oneshot::Sender<Writes>),
     Save {
         state: SavedState,
@@ -58,6 +59,8 @@ pub(super) enum Event {
     Zygote(FromZygote),
     /// From the zygote's link, as its last.
     ZygoteGone,
+    /// From `renewal`: a zygote that is to take over has been started, or could not be.
+    Renewed(Result<Box<Zygote>, PoolError>),
     /// A new zygote has been started, or could not be.
     ZygoteBack(Result<Box<Zygote>, PoolError>),
 }

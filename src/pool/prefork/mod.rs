@@ -22,6 +22,7 @@ mod link;
 mod memory;
 mod options;
 mod outbox;
+mod renewal;
 mod restarts;
 mod roster;
 mod runtimes;
@@ -126,6 +127,10 @@ impl Pool for PreforkPool {
 
     fn resize(&self, by: i32) {
         self.tell(Event::Resize(by));
+    }
+
+    fn restart(&self) {
+        self.tell(Event::Renew);
     }
 
     fn size(&self) -> usize {

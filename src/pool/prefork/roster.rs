@@ -66,7 +66,9 @@ impl Roster {
 
     /// The child that a `Forked` of this place speaks of: zygotes answer in order.
     pub(super) fn forking(&mut self, index: u32) -> Option<&mut Child> {
-        self.children.iter_mut().find(|child| child.pid == 0 && child.index == index && !child.orphaned)
+        self.children
+            .iter_mut()
+            .find(|child| child.pid == 0 && child.index == index && !child.orphaned && !child.is_old)
     }
 
     /// Who has this job, begun or not.

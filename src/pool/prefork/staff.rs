@@ -105,6 +105,9 @@ impl Supervisor {
 
     /// The children live on; their ends have to be waited for here.
     pub(super) fn zygote_gone(&mut self, now: Instant) {
+        if self.has_left(now) {
+            return;
+        }
         self.zygote = None;
         self.zygote_lives = false;
         self.saving_is_lost();

@@ -1,7 +1,7 @@
 //! [`Supervisor`]: the loop, and the state that everything in this folder turns on.
 //!
 //! Each wake-up takes all events that are there, then what time has brought, gives out jobs and writes once to each child.
-//! What an event does is told in `frames`, `deaths`, `staff`, `succession`, `dispatch`, `clock` and `stop`.
+//! What an event does is told in `frames`, `deaths`, `staff`, `succession`, `renewal`, `dispatch`, `clock` and `stop`.
 
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep_until};
 use super::child::Serial;
 use super::event::{Event, Events};
 use super::options::PreforkOptions;
+use super::renewal::Renewal;
 use super::restarts::Restarts;
 use super::roster::Roster;
 use super::runtimes::Runtimes;
@@ -63,6 +64,7 @@ pub(super) struct Supervisor {
     pub(super) zygote: Option<Requests>,
     /// Whether a zygote's link will still say that it has gone.
     pub(super) zygote_lives: bool,
+    pub(super) renewal: Renewal,
     /// How often in a row no successor could be started.
     pub(super) zygote_failures: u32,
     /// Of the state database; the pool does not end before that is over.
@@ -105,6 +107,7 @@ impl Supervisor {
             has_started: false,
             zygote: None,
             zygote_lives: false,
+            renewal: Renewal::None,
             zygote_failures: 0,
             saving,
             stops: Vec::new(),
@@ -158,6 +161,8 @@ impl Supervisor {
             Event::Withdraw(number) => drop(self.withdrawals.insert(number)),
             Event::Terminate { number, signum } => self.terminate(number, signum, now),
             Event::Resize(by) => self.resize(by, now),
+            Event::Renew => self.renew(),
+            Event::Renewed(zygote) => self.renewed(zygote, now),
             // Whoever asked may have stopped waiting.
             Event::Writes(told) => drop(told.send(self.writes())),
             Event::Save { state, done } => self.save(state, done),
