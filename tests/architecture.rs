@@ -44,7 +44,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("println!", &["cli", "build.rs"]),
     ("print!", &["cli"]),
     ("stdout()", &["cli"]),
-    ("unsafe", &["python"]),
+    ("unsafe", &["python", "cli"]),
 ];
 
 /// What only tests may say. Texts are blanked before, so an `expect` with a reason ends in a blank.

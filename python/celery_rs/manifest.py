@@ -155,6 +155,8 @@ def options(worker, pool):
         except Opaque:
             found[name] = path(value)
     found['pool'] = pool
+    # Of which `--uid` and `--gid` have made something.
+    found['uid'], found['gid'] = os.geteuid(), os.getegid()
     return found
 
 

@@ -41,6 +41,14 @@ class Initialized(BaseException):
         self.worker = worker
 
 
+class Detached(BaseException):
+    """Unwinds the command line: a daemon is wanted, and this is what it shall be (`DaemonOptions`)."""
+
+    def __init__(self, options):
+        super().__init__(options)
+        self.options = options
+
+
 class Failed(Exception):
     """There will be no worker: what Celery prints, and its exit code."""
 
@@ -79,6 +87,9 @@ def main(bridge, argv):
     except Failed as failed:
         bridge.failed(failed.message, failed.code)
         return failed.code
+    except Detached as detached:
+        bridge.detach(json.dumps(detached.options))
+        return 0
     except Exception:
         bridge.failed(traceback.format_exc().rstrip('\n'), 1)
         return 1
@@ -107,6 +118,8 @@ def load(argv):
     Beat.run = initialized_beat
     import click
     from celery.bin.celery import celery
+    from celery_rs import daemon
+    daemon.install()
     try:
         status = celery.main(args=list(argv), prog_name='celery', standalone_mode=False, auto_envvar_prefix='CELERY')
     except Initialized as done:

@@ -36,6 +36,8 @@ pub struct Booted {
     pub about: About,
     /// Every task, native and Python, sorted.
     pub tasks: Vec<String>,
+    /// User and group that the app runs as, where there is one: `--uid` and `--gid`, by Celery's rules.
+    pub user: Option<(u32, u32)>,
     /// How those that hear Unix signals tell the app of them.
     pub announcer: Announcer,
     pub(super) registry: Arc<Registry>,
@@ -56,6 +58,11 @@ pub(super) struct Resolved(Map);
 impl Resolved {
     pub(super) fn number(&self, name: &str) -> Option<f64> {
         self.0.get(name).and_then(Value::as_f64)
+    }
+
+    fn user(&self) -> Option<(u32, u32)> {
+        let id = |name| self.0.get(name).and_then(Value::as_i64).and_then(|id| u32::try_from(id).ok());
+        Some((id("uid")?, id("gid")?))
     }
 
     pub(super) fn text(&self, name: &str) -> Option<&str> {
@@ -101,6 +108,7 @@ impl App {
         let tasks = registry.names().into_iter().map(str::to_owned).collect();
         let about = about(manifest.as_ref());
         Ok(Booted {
+            user: resolved.user(),
             settings,
             queues,
             about,

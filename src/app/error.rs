@@ -1,8 +1,8 @@
 //! [`AppError`]: why there is no worker, in words for the user and with Celery's exit code.
 
 use crate::{
-    backend::BackendError, beat::BeatError, broker::BrokerError, config::ConfigError, pool::PoolError,
-    protocol::ProtocolError, serialization::DecodeError,
+    backend::BackendError, beat::BeatError, broker::BrokerError, config::ConfigError, ipc::DaemonOptions,
+    pool::PoolError, protocol::ProtocolError, serialization::DecodeError,
 };
 
 /// What keeps a worker from starting. Its text never holds a password.
@@ -34,6 +34,14 @@ impl AppError {
     /// Something that this build or this worker does not do.
     pub(super) fn unsupported(what: impl Into<String>) -> Self {
         Kind::Unsupported(what.into()).into()
+    }
+
+    /// What the daemon shall be that was asked for instead of a worker in this process.
+    pub fn daemon(&self) -> Option<&DaemonOptions> {
+        match &self.0 {
+            Kind::Pool(PoolError::Detach(options)) => Some(options),
+            _ => None,
+        }
     }
 
     /// The exit code Celery gives for it: 2 for what the user typed, 1 for everything else; 73 (`EX_CANTCREAT`) for a

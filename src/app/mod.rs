@@ -9,12 +9,16 @@ mod builder;
 mod embedded_beat;
 mod error;
 mod neighbours;
+mod purge;
 mod scale;
 mod serializers;
 mod transports;
 mod wiring;
 
-pub use crate::worker::{Shutdown, StopReason};
+pub use crate::{
+    ipc::DaemonOptions,
+    worker::{Shutdown, StopReason},
+};
 pub use announcer::Announcer;
 pub use beat::{BeatPlan, BootedBeat};
 pub use boot::{About, Booted, ZYGOTE_COMMAND};

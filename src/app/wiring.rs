@@ -241,7 +241,6 @@ impl Booted {
             disable_rate_limits: worker.disable_rate_limits,
             revokes: self.revokes,
             state: self.manifest.as_ref().and_then(|manifest| manifest.state.clone()),
-            purge: self.args.purge,
         })
     }
 

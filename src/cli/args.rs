@@ -201,10 +201,10 @@ pub(super) struct WorkerOptions {
     /// Group to run as
     #[arg(long, value_name = "GROUP", env = "CELERY_WORKER_GID", help_heading = "Daemonization Options")]
     pub(super) gid: Option<String>,
-    /// Mask of new files; without --detach it does nothing, as in Celery
+    /// Mask of new files, octal with a zero in front; for --detach only, as in Celery
     #[arg(long, value_name = "MASK", env = "CELERY_WORKER_UMASK", help_heading = "Daemonization Options")]
     pub(super) umask: Option<String>,
-    /// Python executable for --detach; does nothing without it
+    /// Python whose environment the app is in; for --detach only, as in Celery
     #[arg(long, value_name = "PATH", env = "CELERY_WORKER_EXECUTABLE", help_heading = "Daemonization Options")]
     pub(super) executable: Option<String>,
 

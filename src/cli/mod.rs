@@ -7,6 +7,7 @@ mod args;
 mod banner;
 mod beat;
 mod convert;
+mod detach;
 mod environment;
 mod exit;
 pub mod logging;
@@ -39,8 +40,12 @@ pub fn main_with(app: App) -> ExitCode {
     run(app, env::args_os().collect()).into()
 }
 
-fn run(app: App, words: Vec<OsString>) -> Exit {
+fn run(app: App, mut words: Vec<OsString>) -> Exit {
     let program = program(&words);
+    // As which `celery multi` and Celery's own daemons are started, where `--executable` names this program.
+    if words.get(1).is_some_and(|word| word == "-m") && words.get(2).is_some_and(|word| word == "celery") {
+        words.drain(1..3);
+    }
     let arguments = match Arguments::try_parse_from(&words) {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error, &words, &program),

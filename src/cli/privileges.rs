@@ -1,6 +1,60 @@
-//! Whether this user may run a worker (`check_privileges` of `celery/platforms.py`).
+//! As whom the worker runs, and whether that user may (`maybe_drop_privileges` and `check_privileges` of
+//! `celery/platforms.py`).
 
-use nix::unistd;
+use std::ffi::CString;
+
+use nix::{
+    errno::Errno,
+    unistd::{self, Gid, Group, Uid, User},
+};
+
+/// Becomes that user and group, each a name or a number, for good. The group is the user's own unless it is named. Nothing
+/// happens where they are this process's already. Threads become it too.
+///
+/// # Errors
+/// In words for the user: there is no such one, or it is not allowed.
+pub(super) fn drop_to(user: Option<&str>, group: Option<&str>) -> Result<(), String> {
+    let group = group.map(gid_of).transpose()?;
+    let Some(user) = user else { return group.map_or(Ok(()), become_group) };
+    let (uid, account) = uid_of(user)?;
+    if uid == unistd::getuid() && uid == unistd::geteuid() {
+        return group.map_or(Ok(()), become_group);
+    }
+    let account = account.ok_or_else(|| format!("User does not exist: {user}"))?;
+    become_group(group.unwrap_or(account.gid))?;
+    let name = CString::new(account.name).map_err(|error| error.to_string())?;
+    let changed = unistd::initgroups(&name, group.unwrap_or(account.gid)).and_then(|()| unistd::setuid(uid));
+    changed.map_err(|error| format!("cannot become user {user}: {error}"))?;
+    if !uid.is_root() && unistd::setuid(Uid::from_raw(0)) != Err(Errno::EPERM) {
+        return Err("non-root user able to restore privileges after setuid.".to_owned());
+    }
+    Ok(())
+}
+
+fn become_group(gid: Gid) -> Result<(), String> {
+    if gid == unistd::getgid() && gid == unistd::getegid() {
+        return Ok(());
+    }
+    unistd::setgid(gid).map_err(|error| format!("cannot become group {gid}: {error}"))
+}
+
+fn uid_of(user: &str) -> Result<(Uid, Option<User>), String> {
+    let missing = |_| format!("User does not exist: {user}");
+    if let Ok(number) = user.parse() {
+        let uid = Uid::from_raw(number);
+        return Ok((uid, User::from_uid(uid).map_err(missing)?));
+    }
+    let account = User::from_name(user).map_err(missing)?.ok_or_else(|| missing(Errno::ENOENT))?;
+    Ok((account.uid, Some(account)))
+}
+
+fn gid_of(group: &str) -> Result<Gid, String> {
+    if let Ok(number) = group.parse() {
+        return Ok(Gid::from_raw(number));
+    }
+    let found = Group::from_name(group).ok().flatten().map(|group| group.gid);
+    found.ok_or_else(|| format!("Group does not exist: {group}"))
+}
 
 /// What to do about running with the rights of root.
 #[derive(Debug, PartialEq, Eq)]

@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{
     args::{GlobalOptions, WorkerOptions},
     banner::{Banner, QueueLine},
-    convert,
+    convert, detach,
     environment::ProcessEnvironment,
     exit::{self, Exit},
     logging::{self, Format, LogOptions},
@@ -25,7 +25,7 @@ use super::{
     usage::UsageError,
 };
 use crate::{
-    app::{App, AppError, Booted, Shutdown, StopReason},
+    app::{App, AppError, Booted, DaemonOptions, Shutdown, StopReason},
     config::{LogLevel, Strings, WorkerArgs, nodename, url},
 };
 
@@ -33,19 +33,25 @@ use crate::{
 enum Failure {
     Usage(UsageError),
     Said(String, Exit),
+    /// None: this process is to start a daemon and leave.
+    Detach(Box<DaemonOptions>),
 }
 
 /// Runs a worker until it is told to stop.
 pub(super) fn run(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[String], program: &str) -> Exit {
-    let exit = match start(app, global, options, words) {
-        Ok(exit) => exit,
-        Err(Failure::Usage(error)) => error.exit(program),
-        Err(Failure::Said(message, exit)) => {
-            logging::flush();
+    let directory = env::current_dir().unwrap_or_else(|_| ".".into());
+    let ended = start(app, global, options, words).or_else(|failure| match failure {
+        Failure::Usage(error) => Ok(error.exit(program)),
+        Failure::Said(message, exit) => Err((message, exit)),
+        Failure::Detach(daemon) => detach::start(&daemon, words, &directory),
+    });
+    let exit = ended.unwrap_or_else(|(message, exit)| {
+        logging::flush();
+        if !message.is_empty() {
             eprintln!("{message}");
-            exit
         }
-    };
+        exit
+    });
     logging::flush();
     exit
 }
@@ -58,6 +64,9 @@ fn start(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[Stri
     if let Some(directory) = &args.workdir {
         change_directory(directory)?;
     }
+    if args.app.is_none() && app.tasks().next().is_some() {
+        without_celery(options, &args.hostname)?;
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads(&app)).enable_all().build();
     let runtime = runtime.map_err(|error| failure(format!("the runtime cannot be started: {error}")))?;
     let shutdowns = Arc::new(Mutex::new(Shutdowns::new(env::var("REMAP_SIGTERM").ok().as_deref())));
@@ -65,6 +74,22 @@ fn start(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[Stri
     runtime.shutdown_background();
     let restart = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).restart();
     if restart && exit.is_ok() { Err(failure(exec_again())) } else { exit }
+}
+
+/// What Celery's own command line does for a Python app: a daemon, another user.
+fn without_celery(options: &WorkerOptions, hostname: &str) -> Result<(), Failure> {
+    if options.detach {
+        return Err(Failure::Detach(Box::new(DaemonOptions {
+            hostname: hostname.to_owned(),
+            logfile: options.logfile.clone(),
+            pidfile: options.pidfile.clone(),
+            uid: options.uid.clone(),
+            gid: options.gid.clone(),
+            umask: options.umask.clone(),
+            executable: options.executable.clone(),
+        })));
+    }
+    privileges::drop_to(options.uid.as_deref(), options.gid.as_deref()).map_err(failure)
 }
 
 /// Threads of the worker itself. Where no task runs on them the children need the processors more, and threads that have
@@ -85,9 +110,15 @@ async fn work(
     if beat && booted.about.app.is_empty() {
         return Err(Failure::Usage(UsageError::worker("--beat needs a Python app, whose beat_schedule it runs")));
     }
+    if let Some((user, group)) = booted.user {
+        privileges::drop_to(Some(&user.to_string()), Some(&group.to_string())).map_err(failure)?;
+    }
     set_up_logging(args, &booted)?;
     check_privileges(&booted)?;
     let _pidfile = pidfile(args, &booted)?;
+    if args.purge {
+        purge(&booted).await?;
+    }
     if !args.quiet {
         show_banner(args, &booted);
     }
@@ -179,6 +210,16 @@ fn expanded(path: &str, args: &WorkerArgs) -> PathBuf {
     nodename::node_format(path, &args.hostname, 0).into()
 }
 
+async fn purge(booted: &Booted) -> Result<(), Failure> {
+    let count = booted.purge().await.map_err(|error| boot_failure(&error))?;
+    if count > 0 {
+        let noun = if count == 1 { "message" } else { "messages" };
+        let mut stdout = io::stdout().lock();
+        let _ = writeln!(stdout, "purge: Erased {count} {noun} from the queue.\n").and_then(|()| stdout.flush());
+    }
+    Ok(())
+}
+
 fn show_banner(args: &WorkerArgs, booted: &Booted) {
     let colour = !args.no_color && args.logfile.is_none() && io::stderr().is_terminal();
     let mut stdout = io::stdout().lock();
@@ -216,6 +257,9 @@ fn task_list(level: LogLevel, tasks: &[String]) -> Option<Vec<String>> {
 }
 
 fn boot_failure(error: &AppError) -> Failure {
+    if let Some(daemon) = error.daemon() {
+        return Failure::Detach(Box::new(daemon.clone()));
+    }
     Failure::Said(error.to_string(), Exit(u8::try_from(error.exit_code()).unwrap_or(exit::FAILURE.0)))
 }
 

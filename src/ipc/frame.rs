@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::ipc::{Manifest, SavedState};
+use crate::ipc::{DaemonOptions, Manifest, SavedState};
 
 /// One task execution, as the child needs it. The body is never decoded by the parent.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -259,6 +259,8 @@ pub enum FromZygote {
         /// 2 for usage errors, 1 otherwise.
         code: i32,
     },
+    /// The app is loaded, and what was asked for is a daemon of it: the zygote leaves.
+    Detach(Box<DaemonOptions>),
     /// The answer to a `Fork`.
     Forked {
         /// Place in the pool.

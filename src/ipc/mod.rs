@@ -18,5 +18,5 @@ pub use errand::{Errand, FromSteward, ToSteward};
 pub use error::IpcError;
 pub use frame::{Ended, FromChild, FromZygote, Job, Report, Stored, ToChild, ToChildRef, ToZygote};
 pub use manifest::{Manifest, PoolKind, TaskManifest};
-pub use options::ZygoteOptions;
+pub use options::{DaemonOptions, ZygoteOptions};
 pub use state::SavedState;

@@ -1,4 +1,5 @@
-//! [`ZygoteOptions`]: what the parent tells the zygote when it starts it.
+//! [`ZygoteOptions`]: what the parent tells the zygote when it starts it; and [`DaemonOptions`], what a zygote that was asked
+//! for a daemon answers.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,4 +16,24 @@ impl ZygoteOptions {
     pub fn to_json(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// `worker --detach`: what the daemon shall be, from the command line or from the settings of the same names
+/// (`worker_logfile`, `worker_pidfile`, ...). All as it was written.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DaemonOptions {
+    /// The node's full name, for `%n`, `%h` and `%d` in paths.
+    pub hostname: String,
+    /// `--logfile`.
+    pub logfile: Option<String>,
+    /// `--pidfile`.
+    pub pidfile: Option<String>,
+    /// `--uid`: a user's name or number.
+    pub uid: Option<String>,
+    /// `--gid`: a group's name or number.
+    pub gid: Option<String>,
+    /// `--umask`: octal if it begins with a zero, else decimal.
+    pub umask: Option<String>,
+    /// `--executable`.
+    pub executable: Option<String>,
 }

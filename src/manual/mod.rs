@@ -4,6 +4,7 @@
 //! |---|---|
 //! | [`life_of_a_message`] | What happens to a message, from socket to acknowledgement? |
 //! | [`acks`] | When is a message acknowledged, and who gets it if not? |
+//! | [`running`] | How is it started, as a daemon and by hosts that started Celery's? |
 //! | [`prefork`] | Which processes are there, and what does each of them do? |
 //! | [`beat`] | Who sends the tasks of `beat_schedule`, and when? |
 //! | [`redis`] | Which keys are used, and how do Python workers share them? |
@@ -17,6 +18,9 @@ pub mod life_of_a_message {}
 
 #[doc = include_str!("acks.md")]
 pub mod acks {}
+
+#[doc = include_str!("running.md")]
+pub mod running {}
 
 #[doc = include_str!("prefork.md")]
 pub mod prefork {}

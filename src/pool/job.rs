@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ipc::{Report, Stored};
+use crate::ipc::{DaemonOptions, Report, Stored};
 
 /// The job has begun: from here on it may have had effects.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,6 +70,9 @@ pub enum PoolError {
         /// 2 for usage errors, 1 otherwise.
         code: i32,
     },
+    /// The app is loaded, and what was asked for is a daemon of it.
+    #[error("the worker is to be a daemon")]
+    Detach(Box<DaemonOptions>),
     /// The zygote could not be started or died at start.
     #[error("cannot start the Python side: {0}")]
     Zygote(String),

@@ -30,6 +30,9 @@ const MODULES: &[(&str, &str)] = &[
     ("celery_rs.endings", include_str!("../../python/celery_rs/endings.py")),
     ("celery_rs.steps", include_str!("../../python/celery_rs/steps.py")),
     ("celery_rs.steward", include_str!("../../python/celery_rs/steward.py")),
+    ("celery_rs.program", include_str!("../../python/celery_rs/program.py")),
+    ("celery_rs.command", include_str!("../../python/celery_rs/command.py")),
+    ("celery_rs.daemon", include_str!("../../python/celery_rs/daemon.py")),
     ("celery_rs.zygote", include_str!("../../python/celery_rs/zygote.py")),
 ];
 

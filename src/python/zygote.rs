@@ -80,6 +80,12 @@ impl Zygote {
         self.send(&FromZygote::Failed { message, code })
     }
 
+    /// The command line asks for a daemon: JSON text with the fields of `DaemonOptions`.
+    fn detach(&self, text: &str) -> PyResult<()> {
+        let options = serde_json::from_str(text).map_err(|error| refuse(error.to_string()))?;
+        self.send(&FromZygote::Detach(options))
+    }
+
     /// From now on ended children are noticed, and only while waiting in `next`.
     fn serve(&self) -> PyResult<()> {
         let mut state = self.state.lock().map_err(poisoned)?;

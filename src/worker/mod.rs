@@ -202,7 +202,6 @@ impl Worker {
             queues: self.queues.subscribe(),
             hostname: options.hostname.clone(),
             prefetch: dispatcher::first_window(&options),
-            purge: options.purge,
             before,
             after,
             current: wires.current,

@@ -53,8 +53,6 @@ pub struct WorkerOptions {
     pub revokes: RevokedLimits,
     /// What was kept over a restart, and is to be kept over the next one; none without `--statedb`.
     pub state: Option<SavedState>,
-    /// `--purge`: empty the queues before consuming.
-    pub purge: bool,
 }
 
 /// How many revoked ids are kept, and for how long (`celery/worker/state.py`).

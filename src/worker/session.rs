@@ -48,8 +48,6 @@ pub struct Session {
     pub begins_paused: bool,
     /// The driver that prefetches although it was told not to (`worker_disable_prefetch`).
     pub eager: Option<&'static str>,
-    /// Whether to empty the queues on the first connect.
-    pub purge: bool,
     /// Run before consuming (heartbeat, mingle).
     pub before: Vec<Arc<dyn SessionHook>>,
     /// Run after (control, gossip).
@@ -86,7 +84,6 @@ impl Session {
                         info!(target: "celery.apps.worker", "{} ready.", self.hostname);
                     }
                     was_ready = true;
-                    self.purge = false;
                     self.stoppable(connection.closed()).await
                 }
                 Err(failure) => Some(failure),
@@ -169,9 +166,6 @@ impl Session {
         for queue in &queues {
             if !queue.no_declare {
                 connection.declare(queue).await?;
-            }
-            if self.purge {
-                connection.purge(&queue.name).await?;
             }
         }
         connection.set_prefetch(self.prefetch);

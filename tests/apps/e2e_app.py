@@ -1,6 +1,7 @@
 """The Celery project that end-to-end tests produce for and that both workers serve."""
 
 import collections
+import json
 import os
 import threading
 import time
@@ -29,6 +30,7 @@ app.conf.update(
         if os.environ.get("PROJ_VISIBILITY") else {}
     ),
 )
+app.conf.update(json.loads(os.environ.get("PROJ_CONF", "{}")))
 if os.environ.get("PROJ_POOL"):
     app.conf.worker_pool = os.environ["PROJ_POOL"]
 if os.environ.get("PROJ_SERIALIZER"):

@@ -56,7 +56,8 @@ class Site:
                 os.environ.pop(name) if value is None else os.environ.__setitem__(name, value)
 
     def worker(
-        self, *args: str, kind: str = "ours", env: dict[str, str] | None = None, ready: bool = True, name: str | None = None
+        self, *args: str, kind: str = "ours", env: dict[str, str] | None = None, ready: bool = True, name: str | None = None,
+        app: bool = True,
     ) -> Worker:
         program = {
             "ours": [os.environ["CELERY_RS_BIN"]],
@@ -64,7 +65,7 @@ class Site:
             "celery": [sys.executable, "-m", "celery"],
         }[kind]
         name = name or f"{kind}{len(self.workers)}@test"
-        command = [*program, "-A", self.app_name, "worker", "-n", name, "-l", "INFO", *(args or ("-c", "2"))]
+        command = [*program, *(["-A", self.app_name] if app else []), "worker", "-n", name, "-l", "INFO", *(args or ("-c", "2"))]
         log = self.directory / f"worker{len(self.workers)}.log"
         worker = Worker(command, {**self.env, **(env or {})}, log, TESTS / "apps")
         self.workers.append(worker)
@@ -131,3 +132,8 @@ def rabbit_site(redis_server, rabbit_server, tmp_path):
     found = Site(rabbit_server.url(), redis_server.url(1), tmp_path)
     yield found
     found.destroy()
+
+
+@pytest.fixture(params=["redis", "rabbit"])
+def broker_site(request):
+    return request.getfixturevalue(f"{request.param}_site")

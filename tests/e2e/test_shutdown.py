@@ -78,11 +78,6 @@ def test_children_end_with_their_parent(redis_site):
     eventually(gone, "a child outlived its parent")
 
 
-@pytest.fixture(params=["redis", "rabbit"])
-def broker_site(request):
-    return request.getfixturevalue(f"{request.param}_site")
-
-
 @pytest.mark.parametrize("kind", ["ours", "native"])
 @pytest.mark.parametrize("task", ["native_hold", "native_hold_and_retry"])
 def test_tasks_publish_during_a_warm_shutdown(broker_site, tmp_path, kind, task):

@@ -85,7 +85,7 @@ impl Supervisor {
             FromZygote::Reaped { pid, status } => self.reaped(pid, status, now),
             FromZygote::Failed { message, .. } => error!(target: "celery.concurrency.prefork", "{message}"),
             FromZygote::Saving { pid } => self.saving_by(pid),
-            FromZygote::Manifest(_) => {}
+            FromZygote::Manifest(_) | FromZygote::Detach(_) => {}
         }
     }
 

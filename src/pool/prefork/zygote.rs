@@ -35,13 +35,14 @@ pub struct Zygote {
 impl Zygote {
     /// Starts one and waits until its app is loaded, however long that takes.
     ///
-    /// Errors: [`PoolError::App`] with Celery's own words when the app cannot be loaded, [`PoolError::Zygote`] when the
-    /// process cannot be started or ends without a word.
+    /// Errors: [`PoolError::App`] with Celery's own words when the app cannot be loaded, [`PoolError::Detach`] when its
+    /// command line asks for a daemon, [`PoolError::Zygote`] when the process cannot be started or ends without a word.
     pub async fn launch(command: &ZygoteCommand) -> Result<(Self, Manifest), PoolError> {
         let mut zygote = Self::spawn(command).map_err(|error| PoolError::Zygote(error.to_string()))?;
         match zygote.receive().await {
             Ok(Some(FromZygote::Manifest(manifest))) => Ok((zygote, *manifest)),
             Ok(Some(FromZygote::Failed { message, code })) => Err(PoolError::App { message, code }),
+            Ok(Some(FromZygote::Detach(options))) => Err(PoolError::Detach(options)),
             Ok(Some(other)) => Err(PoolError::Zygote(format!("it said {other:?} before the app was loaded"))),
             Ok(None) => Err(PoolError::Zygote(zygote.obituary().await)),
             Err(error) => Err(PoolError::Zygote(error.to_string())),
