@@ -105,11 +105,33 @@ fn options_can_come_from_the_environment() {
 
 #[test]
 fn version_and_help_are_no_mistakes() {
-    for arguments in [&["--version"][..], &["--help"], &["worker", "--help"], &[]] {
+    for arguments in [
+        &["--version"][..],
+        &["--help"],
+        &["help"],
+        &["help", "worker"],
+        &["worker", "--help"],
+        &["-m", "celery", "--version"],
+        &[],
+        &["completions", "bash"],
+        &["completions", "zsh"],
+        &["completions", "fish"],
+    ] {
         let output = ours(arguments).output().unwrap();
         assert_eq!(output.status.code(), Some(0), "{arguments:?}");
         assert!(String::from_utf8_lossy(&output.stdout).contains("celery-rs"), "{arguments:?}");
     }
+}
+
+#[test]
+fn a_report_is_ours_and_celerys() {
+    let theirs = celerys(&["report"]).output().expect("Celery can be started");
+    let ours = ours(&["report"]).output().unwrap();
+    assert_eq!(ours.status.code(), Some(0), "{}", stderr(&ours));
+    let text = String::from_utf8_lossy(&ours.stdout).into_owned();
+    let (own, celerys) = text.split_at(text.find("software ->").expect("Celery's part"));
+    assert!(own.contains(concat!("celery-rs -> ", env!("CARGO_PKG_VERSION"))), "{own}");
+    assert!(String::from_utf8_lossy(&theirs.stdout).contains(celerys.trim()), "{celerys}");
 }
 
 #[test]

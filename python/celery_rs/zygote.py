@@ -8,6 +8,8 @@ import signal
 import sys
 import traceback
 
+from celery_rs import stacks
+
 POOLS = {
     'celery.concurrency.prefork:TaskPool': 'prefork',
     'celery.concurrency.thread:TaskPool': 'threads',
@@ -93,6 +95,7 @@ def main(bridge, argv):
     except Exception:
         bridge.failed(traceback.format_exc().rstrip('\n'), 1)
         return 1
+    stacks.install()
     bridge.manifest(text)
     freeze()
     return serve(bridge, plan, worker)

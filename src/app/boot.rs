@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    app::{Announcer, App, AppError, scale, serializers},
+    app::{Announcer, App, AppError, Door, scale, serializers},
     config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs},
     ipc::Manifest,
     pool::prefork::{Zygote, ZygoteCommand},
@@ -40,6 +40,8 @@ pub struct Booted {
     pub user: Option<(u32, u32)>,
     /// How those that hear Unix signals tell the app of them.
     pub announcer: Announcer,
+    /// What they and a service manager may ask of the worker.
+    pub door: Door,
     pub(super) registry: Arc<Registry>,
     pub(super) manifest: Option<Manifest>,
     pub(super) app: App,
@@ -114,6 +116,7 @@ impl App {
             about,
             tasks,
             announcer: Announcer::default(),
+            door: Door::default(),
             registry,
             manifest,
             app: self,
@@ -123,6 +126,18 @@ impl App {
             autoscale,
             zygote,
         })
+    }
+}
+
+/// Has Celery print what its `report` command says of the app. `words` is the command line without the program.
+///
+/// # Errors
+/// As with [`App::boot`].
+pub async fn report(words: &[String]) -> Result<(), AppError> {
+    match launch(words).await {
+        // It has done that instead of loading a worker.
+        Err(error) if error.exit_code() != 0 => Err(error),
+        _ => Ok(()),
     }
 }
 

@@ -6,6 +6,7 @@ mod announcer;
 mod beat;
 mod boot;
 mod builder;
+mod door;
 mod embedded_beat;
 mod error;
 mod neighbours;
@@ -21,7 +22,8 @@ pub use crate::{
 };
 pub use announcer::Announcer;
 pub use beat::{BeatPlan, BootedBeat};
-pub use boot::{About, Booted, ZYGOTE_COMMAND};
+pub use boot::{About, Booted, ZYGOTE_COMMAND, report};
 pub use builder::App;
+pub use door::{Door, Running, RunningTask};
 pub use embedded_beat::EmbeddedBeat;
 pub use error::AppError;

@@ -22,10 +22,11 @@ use crate::{
         prefork::{PreforkOptions, PreforkPool},
     },
     producer::{Producer, ProducerSettings},
-    protocol::{ExchangeType, time::TimeZone},
+    protocol::{ExchangeType, repr::repr, time::TimeZone},
     serialization::AcceptContent,
     worker::{
-        Assembly, BootSteps, ConnectionPolicy, MainSignals, Shutdown, StopReason, Wires, Worker, WorkerOptions,
+        Assembly, BootSteps, ConnectionPolicy, MainSignals, Shutdown, SoftShutdown, StopReason, Wires, Worker,
+        WorkerOptions,
         completion::{BackendChords, BySteward, Completion, CompletionSettings, Errbacks, PythonJoin},
     },
 };
@@ -71,6 +72,7 @@ impl Booted {
         let completion = self.completion(backend.clone(), producer.clone(), &options, by_steward, python_backend);
         let pool_failed = pool_failure(pool.clone());
         let pool = pool.map(|pool| pool as Arc<dyn Pool>);
+        let (door, inside) = (self.door.clone(), (pool.clone(), wires.stopping()));
         let python_commands = self.python_commands(&signals);
         let neighbours = self.neighbours(&options, python_commands, &events.0, &producer)?;
         let mut worker = Worker::new(Assembly {
@@ -97,6 +99,8 @@ impl Booted {
             worker.add_hook(steps.of_worker(), true);
             worker.add_hook(steps.of_consumer(), false);
         }
+        door.open(worker.handle(), inside.0, inside.1);
+        worker.add_hook(Arc::new(door), false);
         Ok((worker, beat))
     }
 
@@ -233,7 +237,11 @@ impl Booted {
                 max_retries: broker.connection_max_retries,
                 channel_error_retry: broker.channel_error_retry,
             },
-            soft_shutdown_timeout: worker.soft_shutdown_timeout,
+            soft_shutdown: SoftShutdown {
+                timeout: worker.soft_shutdown_timeout,
+                on_idle: worker.enable_soft_shutdown_on_idle,
+                seconds: repr(&self.settings.layers.value("worker_soft_shutdown_timeout").0),
+            },
             cancel_on_connection_loss: worker.cancel_long_running_tasks_on_connection_loss,
             // A window that is each consumer's own cannot be changed while it runs (#9512).
             reduce_prefetch: worker.enable_prefetch_count_reduction && !has_quorum_queue(&self.queues),

@@ -12,7 +12,6 @@ use super::beat::BeatOptions;
     about = "A drop-in replacement for the celery worker process.",
     disable_version_flag = true,
     args_override_self = true,
-    disable_help_subcommand = true,
     subcommand_value_name = "COMMAND",
     subcommand_help_heading = "Commands"
 )]
@@ -67,6 +66,13 @@ pub(super) enum Command {
     /// Start the beat periodic task scheduler.
     #[command(args_override_self = true)]
     Beat(Box<BeatOptions>),
+    /// Shows information useful to include in bug-reports.
+    Report,
+    /// Print the completions of a shell: celery-rs completions bash > /etc/bash_completion.d/celery-rs
+    Completions {
+        /// Which
+        shell: clap_complete::Shell,
+    },
     /// Load the app and fork children for the worker that started this process.
     #[cfg(feature = "python")]
     #[command(name = "__zygote", hide = true)]

@@ -10,15 +10,20 @@ mod convert;
 mod detach;
 mod environment;
 mod exit;
+mod foreign;
+mod listener;
 pub mod logging;
+mod notify;
 mod pidfile;
 mod privileges;
 mod refused;
+mod report;
 mod signals;
+mod stacks;
 mod usage;
 mod worker;
 
-use std::{env, ffi::OsString, path::Path, process::ExitCode};
+use std::{env, ffi::OsString, io, path::Path, process::ExitCode};
 
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
@@ -46,7 +51,8 @@ fn run(app: App, mut words: Vec<OsString>) -> Exit {
     if words.get(1).is_some_and(|word| word == "-m") && words.get(2).is_some_and(|word| word == "celery") {
         words.drain(1..3);
     }
-    let arguments = match Arguments::try_parse_from(&words) {
+    let parsed = Arguments::try_parse_from(&words).or_else(|error| foreign::without(&words, &error).ok_or(error));
+    let arguments = match parsed {
         Ok(arguments) => arguments,
         Err(error) => return refuse(&error, &words, &program),
     };
@@ -56,6 +62,11 @@ fn run(app: App, mut words: Vec<OsString>) -> Exit {
     }
     match arguments.command {
         None => help(&program),
+        Some(Command::Report) => report::report(arguments.global, &texts(&words), &program),
+        Some(Command::Completions { shell }) => {
+            clap_complete::generate(shell, &mut Arguments::command(), program, &mut io::stdout());
+            exit::OK
+        }
         Some(Command::Worker(options)) => worker::run(app, arguments.global, &options, &texts(&words), &program),
         Some(Command::Beat(options)) => beat::run(&app, &arguments.global, &options, &texts(&words)),
         #[cfg(feature = "python")]

@@ -17,6 +17,8 @@ const HINT: &str = "worker: Hitting Ctrl+C again will initiate cold shutdown, te
 const WARM: &str = "worker: Warm shutdown (MainProcess)";
 const COLD: &str = "worker: Cold shutdown (MainProcess)";
 const COLD_HINT: &str = "worker: Hitting Ctrl+C again will terminate all running tasks!";
+const NO_DEBUGGER: &str =
+    "USR2: rdb cannot stop the main process, which runs no Python; call rdb.set_trace() in the task";
 const WAITING: &str = "Waiting gracefully for cold shutdown to complete...";
 
 /// What is asked of the worker.
@@ -38,6 +40,7 @@ pub(super) enum Signal {
     Quit,
     Hangup,
     User1,
+    User2,
 }
 
 /// What a signal leads to.
@@ -48,6 +51,8 @@ struct Reaction {
     /// End the process now, whatever still runs.
     at_once: bool,
     announce: Option<Announced>,
+    /// Tell what runs.
+    cry: bool,
 }
 
 /// What Celery's `worker_shutting_down` says of a signal.
@@ -110,7 +115,7 @@ impl Shutdowns {
             Signal::Interrupt if self.stage == Stage::Running => ("SIGINT", ("Warm", exit::FAILURE)),
             Signal::Interrupt => ("SIGINT", cold),
             Signal::Quit => ("SIGQUIT", cold),
-            Signal::Hangup | Signal::User1 => return None,
+            Signal::Hangup | Signal::User1 | Signal::User2 => return None,
         };
         Some(Announced { sig, how, exit })
     }
@@ -123,7 +128,8 @@ impl Shutdowns {
             Signal::Interrupt => self.colder(false),
             Signal::Quit => self.colder(true),
             Signal::Hangup => self.hang_up(),
-            Signal::User1 => Reaction { say: vec![no_stacks()], ..Reaction::default() },
+            Signal::User1 => Reaction { cry: true, ..Reaction::default() },
+            Signal::User2 => Reaction { say: vec![NO_DEBUGGER.to_owned()], ..Reaction::default() },
         }
     }
 
@@ -163,20 +169,29 @@ impl Shutdowns {
     }
 }
 
-/// Listens until the process ends, telling `ask` what signals ask for and `announce` what Celery's handlers say of them. Needs a tokio runtime.
+/// Who is told what a signal leads to.
+pub(super) trait Listener: Clone + Send + 'static {
+    /// What it asks of the worker.
+    fn ask(&self, request: Request);
+    /// What Celery's handler says of it.
+    fn announce(&self, announced: Announced);
+    /// Somebody wants to know what runs.
+    fn cry(&self);
+    /// The worker will start again in this process.
+    fn restarting(&self);
+}
+
+/// Listens until the process ends. Needs a tokio runtime.
 ///
 /// # Errors
 /// When a handler cannot be installed.
-pub(super) fn listen(
-    shutdowns: Arc<Mutex<Shutdowns>>,
-    ask: impl Fn(Request) + Clone + Send + 'static,
-    announce: impl Fn(Announced) + Clone + Send + 'static,
-) -> io::Result<()> {
+pub(super) fn listen(shutdowns: Arc<Mutex<Shutdowns>>, listener: impl Listener) -> io::Result<()> {
     let mut signals = vec![
         (SignalKind::terminate(), Signal::Terminate),
         (SignalKind::interrupt(), Signal::Interrupt),
         (SignalKind::quit(), Signal::Quit),
         (SignalKind::user_defined1(), Signal::User1),
+        (SignalKind::user_defined2(), Signal::User2),
     ];
     // A closed terminal window must not restart the worker into the background.
     if !io::stdout().is_terminal() {
@@ -184,27 +199,33 @@ pub(super) fn listen(
     }
     for (kind, name) in signals {
         let mut stream = signal(kind)?;
-        let (shutdowns, ask, announce) = (Arc::clone(&shutdowns), ask.clone(), announce.clone());
+        let (shutdowns, listener) = (Arc::clone(&shutdowns), listener.clone());
         tokio::spawn(async move {
             while stream.recv().await.is_some() {
                 let reaction = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).on(name);
-                obey(reaction, &ask, &announce);
+                if name == Signal::Hangup {
+                    listener.restarting();
+                }
+                obey(reaction, &listener);
             }
         });
     }
     Ok(())
 }
 
-fn obey(reaction: Reaction, ask: &impl Fn(Request), announce: &impl Fn(Announced)) {
+fn obey(reaction: Reaction, listener: &impl Listener) {
     if reaction.at_once {
         exit::at_once(exit::FAILURE);
     }
     reaction.say.iter().for_each(|line| say(line));
     if let Some(announced) = reaction.announce {
-        announce(announced);
+        listener.announce(announced);
     }
     if let Some(request) = reaction.ask {
-        ask(request);
+        listener.ask(request);
+    }
+    if reaction.cry {
+        listener.cry();
     }
 }
 
@@ -213,10 +234,6 @@ fn say(line: &str) {
     let mut stdout = io::stdout().lock();
     let _ = stdout.write_all(format!("\n{line}\n").as_bytes());
     let _ = stdout.flush();
-}
-
-fn no_stacks() -> String {
-    "USR1: this process runs no Python and has no stacks to show; see `celery inspect active` for what runs".to_owned()
 }
 
 #[cfg(test)]
@@ -278,6 +295,18 @@ mod tests {
     fn term_can_be_remapped() {
         assert_eq!(after(Some("SIGQUIT"), &[Terminate]).1.ask, Some(Request::Cold));
         assert_eq!(after(Some("SIGKILL"), &[Terminate]).1.ask, Some(Request::Warm));
+    }
+
+    #[test]
+    fn user_signals_stop_nothing() {
+        for signal in [Signal::User1, Signal::User2] {
+            let (shutdowns, reaction) = after(None, &[signal]);
+            assert_eq!((shutdowns.exit(), reaction.ask, reaction.at_once), (None, None, false));
+            assert_eq!(
+                (reaction.cry, reaction.say.len()),
+                if signal == Signal::User1 { (true, 0) } else { (false, 1) }
+            );
+        }
     }
 
     #[test]

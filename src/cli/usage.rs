@@ -48,7 +48,7 @@ impl UsageError {
         let name = context(error, ContextKind::InvalidSubcommand).unwrap_or_default();
         Self::global(match name.as_str() {
             "inspect" | "control" | "status" | "events" | "purge" | "call" | "result" | "list" | "migrate"
-            | "graph" | "upgrade" | "logtool" | "amqp" | "shell" | "multi" | "report" => {
+            | "graph" | "upgrade" | "logtool" | "amqp" | "shell" | "multi" => {
                 format!("celery-rs is a worker; for '{name}' use Celery's own: celery {name}")
             }
             _ => format!("No such command '{name}'."),

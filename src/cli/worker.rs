@@ -18,14 +18,16 @@ use super::{
     convert, detach,
     environment::ProcessEnvironment,
     exit::{self, Exit},
+    listener::Listener,
     logging::{self, Format, LogOptions},
+    notify,
     pidfile::{Pidfile, PidfileError},
     privileges, refused,
-    signals::{self, Request, Shutdowns},
+    signals::{self, Shutdowns},
     usage::UsageError,
 };
 use crate::{
-    app::{App, AppError, Booted, DaemonOptions, Shutdown, StopReason},
+    app::{App, AppError, Booted, DaemonOptions, Door, StopReason},
     config::{LogLevel, Strings, WorkerArgs, nodename, url},
 };
 
@@ -126,21 +128,11 @@ async fn work(
         tracing::warn!("{line}");
     }
     let (ask, asked) = watch::channel(None);
-    let ask = Arc::new(ask);
-    // A later word counts only if it is more urgent.
-    let pass_on = move |request| {
-        let request = Some(shutdown(request));
-        ask.send_if_modified(|asked| {
-            let more = request > *asked;
-            *asked = request.max(*asked);
-            more
-        });
-    };
-    let announcer = booted.announcer.clone();
-    let announce =
-        move |announced: signals::Announced| announcer.shutting_down(announced.sig, announced.how, announced.exit.0);
-    signals::listen(Arc::clone(&shutdowns), pass_on, announce)
+    let listener = Listener::new(ask, &booted);
+    signals::listen(Arc::clone(&shutdowns), listener)
         .map_err(|error| failure(format!("signals cannot be handled: {error}")))?;
+    tokio::spawn(notify::accompany(booted.door.clone()));
+    tokio::spawn(notify_stop(booted.door.clone(), Arc::clone(&shutdowns)));
     // In a task: what `block_on` itself awaits is woken on a thread of its own each time.
     let ran =
         tokio::spawn(booted.run(asked)).await.map_err(|error| failure(format!("the worker broke off: {error}")))?;
@@ -149,11 +141,10 @@ async fn work(
     Ok(exit_of(&reason, signalled))
 }
 
-fn shutdown(request: Request) -> Shutdown {
-    match request {
-        Request::Warm => Shutdown::Warm,
-        Request::Cold => Shutdown::Cold,
-        Request::Hurried => Shutdown::Hurried,
+async fn notify_stop(door: Door, shutdowns: Arc<Mutex<Shutdowns>>) {
+    door.stopping().await;
+    if !shutdowns.lock().unwrap_or_else(PoisonError::into_inner).restart() {
+        notify::stopping();
     }
 }
 

@@ -23,6 +23,11 @@ impl WorkerStats {
         self.active.store(active, Ordering::Relaxed);
         self.processed.store(processed, Ordering::Relaxed);
     }
+
+    /// How many tasks run.
+    pub fn active(&self) -> usize {
+        self.active.load(Ordering::Relaxed)
+    }
 }
 
 impl EventDispatcher {

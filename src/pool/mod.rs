@@ -25,6 +25,8 @@ pub trait Pool: Send + Sync {
     fn withdraw(&self, number: u64);
     /// Kills the child that runs this job (and only if it runs it), with the given signal.
     fn terminate(&self, number: u64, signum: i32);
+    /// Has a child write the Python stacks of its threads to stderr, whatever it is doing. Does nothing where it is gone.
+    fn show_stacks(&self, _pid: i32) {}
     /// More (positive) or fewer seats.
     fn resize(&self, by: i32);
     /// Loads the app anew, and replaces every child as soon as it has ended what it has begun.

@@ -32,6 +32,7 @@ const MODULES: &[(&str, &str)] = &[
     ("celery_rs.steward", include_str!("../../python/celery_rs/steward.py")),
     ("celery_rs.program", include_str!("../../python/celery_rs/program.py")),
     ("celery_rs.command", include_str!("../../python/celery_rs/command.py")),
+    ("celery_rs.stacks", include_str!("../../python/celery_rs/stacks.py")),
     ("celery_rs.daemon", include_str!("../../python/celery_rs/daemon.py")),
     ("celery_rs.zygote", include_str!("../../python/celery_rs/zygote.py")),
 ];

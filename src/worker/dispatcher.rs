@@ -5,7 +5,7 @@
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use futures::future::BoxFuture;
@@ -193,9 +193,9 @@ impl Dispatcher {
         self.signal_all(|_| true, &Signal::Cancel);
     }
 
-    /// `worker_soft_shutdown_timeout`.
-    pub fn soft_shutdown_timeout(&self) -> Duration {
-        self.services.options.soft_shutdown_timeout
+    /// How many tasks run, to look at while this is busy.
+    pub fn stats(&self) -> WorkerStats {
+        self.stats.clone()
     }
 
     /// Handles reports until nothing is left in the pools' hands.

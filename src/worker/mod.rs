@@ -66,7 +66,7 @@ pub use boot_steps::BootSteps;
 pub use command::{Command, WorkerHandle};
 pub use dispatcher::Dispatcher;
 pub use main_signals::{MainSignal, MainSignals};
-pub use options::{ConnectionPolicy, RevokedLimits, WorkerOptions};
+pub use options::{ConnectionPolicy, RevokedLimits, SoftShutdown, WorkerOptions};
 pub use orders::PoolBusy;
 pub use publisher::SessionPublisher;
 pub use session::SessionHook;
@@ -95,6 +95,11 @@ impl Wires {
     /// A publisher over whatever connection is current.
     pub fn publisher(&self) -> Arc<SessionPublisher> {
         Arc::new(SessionPublisher::new(self.current.subscribe(), self.stop.clone()))
+    }
+
+    /// Cancelled when the worker begins to stop, for whatever reason.
+    pub fn stopping(&self) -> CancellationToken {
+        self.stop.clone()
     }
 }
 
@@ -273,13 +278,15 @@ async fn finish(dispatcher: &mut Dispatcher, inbox: &mut Inbox, reason: &StopRea
     dispatcher.drain();
     let mut cold = inbox.shutdown.clone();
     let asked_cold = matches!(reason, StopReason::Asked(asked) if *asked >= Shutdown::Cold);
-    let soft = dispatcher.soft_shutdown_timeout();
+    let (services, stats) = (dispatcher.services.clone(), dispatcher.stats());
+    let soft = &services.options.soft_shutdown;
     let told_cold = async {
         if !asked_cold {
             told(&mut cold, Shutdown::Cold).await;
         }
-        let _ = tokio::time::timeout(soft, told(&mut cold, Shutdown::Hurried)).await;
+        wait_softly(soft, stats.active(), &mut cold).await;
     };
+    tokio::pin!(told_cold);
     dispatcher.executions.close();
     let executions = dispatcher.executions.clone();
     let drained = async {
@@ -287,12 +294,25 @@ async fn finish(dispatcher: &mut Dispatcher, inbox: &mut Inbox, reason: &StopRea
         executions.wait().await;
     };
     let cut_short = tokio::select! {
+        biased;
+        () = &mut told_cold => true,
         () = drained => false,
-        () = told_cold => true,
     };
     if cut_short {
         cut(dispatcher, inbox).await;
+    } else if asked_cold && soft.on_idle {
+        told_cold.await;
     }
+}
+
+/// The soft shutdown, where there is one: gives what runs that much time before the cold one.
+async fn wait_softly(soft: &SoftShutdown, active: usize, asked: &mut watch::Receiver<Option<Shutdown>>) {
+    if soft.timeout.is_zero() || (active == 0 && !soft.on_idle) {
+        return;
+    }
+    warn!(target: "celery.worker.worker", "Initiating Soft Shutdown, terminating in {} seconds", soft.seconds);
+    // A more urgent word and the end of the time lead to the same.
+    let _ = tokio::time::timeout(soft.timeout, told(asked, Shutdown::Hurried)).await;
 }
 
 /// Tells the steward that the worker has stopped, and lets it finish what it was told; a cold stop shortens that, and is

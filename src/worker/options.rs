@@ -37,8 +37,8 @@ pub struct WorkerOptions {
     pub limits: TimeLimits,
     /// How to connect, and to connect again.
     pub connection: ConnectionPolicy,
-    /// `worker_soft_shutdown_timeout`: how long a cold shutdown lets active tasks run on. Default zero.
-    pub soft_shutdown_timeout: Duration,
+    /// How long a cold shutdown lets active tasks run on.
+    pub soft_shutdown: SoftShutdown,
     /// `worker_cancel_long_running_tasks_on_connection_loss`. Default false.
     pub cancel_on_connection_loss: bool,
     /// `worker_enable_prefetch_count_reduction`: after a reconnect the window leaves room for what is still active, and grows
@@ -53,6 +53,17 @@ pub struct WorkerOptions {
     pub revokes: RevokedLimits,
     /// What was kept over a restart, and is to be kept over the next one; none without `--statedb`.
     pub state: Option<SavedState>,
+}
+
+/// `worker_soft_shutdown_timeout` and `worker_enable_soft_shutdown_on_idle`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SoftShutdown {
+    /// Default zero: there is none.
+    pub timeout: Duration,
+    /// Whether a worker on which nothing runs waits too, and for all of that time. Default false.
+    pub on_idle: bool,
+    /// The timeout as the app has written it, for the log.
+    pub seconds: String,
 }
 
 /// How many revoked ids are kept, and for how long (`celery/worker/state.py`).

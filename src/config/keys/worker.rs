@@ -34,8 +34,7 @@ pub(super) const ROWS: &[Key] = &[
         Fallback::Bool(false),
         "Whether that wait also happens without running tasks",
     )
-    .old("CELERYD_ENABLE_SOFT_SHUTDOWN_ON_IDLE")
-    .refused("an idle worker stops at once"),
+    .old("CELERYD_ENABLE_SOFT_SHUTDOWN_ON_IDLE"),
     Key::new(
         "worker_concurrency",
         Kind::Any,

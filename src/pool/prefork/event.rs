@@ -26,6 +26,7 @@ pub(super) enum Event {
         number: u64,
         signum: i32,
     },
+    ShowStacks(i32),
     Resize(i32),
     Renew,
     Writes(oneshot::Sender<Writes>),

@@ -125,6 +125,10 @@ impl Pool for PreforkPool {
         self.tell(Event::Terminate { number, signum });
     }
 
+    fn show_stacks(&self, pid: i32) {
+        self.tell(Event::ShowStacks(pid));
+    }
+
     fn resize(&self, by: i32) {
         self.tell(Event::Resize(by));
     }

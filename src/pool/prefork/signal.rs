@@ -14,6 +14,8 @@ use super::status::Status;
 
 pub(super) const SIGKILL: i32 = libc::SIGKILL;
 pub(super) const SIGTERM: i32 = libc::SIGTERM;
+/// At which a child writes its stacks (`python/celery_rs/stacks.py`): one that neither Celery nor billiard has a use for.
+pub(super) const STACKS: i32 = libc::SIGPWR;
 
 /// Signals one child. That it is dead already is no error.
 pub(super) fn send(pid: i32, signum: i32) {

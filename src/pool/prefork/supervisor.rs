@@ -17,6 +17,7 @@ use super::restarts::Restarts;
 use super::roster::Roster;
 use super::runtimes::Runtimes;
 use super::saving::Saving;
+use super::signal;
 use super::succession::StartUp;
 use super::ticket::Ticket;
 use super::zygote::{Requests, Zygote};
@@ -160,6 +161,7 @@ impl Supervisor {
             Event::StoreDone { serial, number, error } => self.store_done(serial, number, error),
             Event::Withdraw(number) => drop(self.withdrawals.insert(number)),
             Event::Terminate { number, signum } => self.terminate(number, signum, now),
+            Event::ShowStacks(pid) => self.show_stacks(pid),
             Event::Resize(by) => self.resize(by, now),
             Event::Renew => self.renew(),
             Event::Renewed(zygote) => self.renewed(zygote, now),
@@ -189,6 +191,11 @@ impl Supervisor {
         if let Some(child) = self.roster.child(serial) {
             change(child);
         }
+    }
+
+    fn show_stacks(&self, pid: i32) {
+        let children = self.roster.iter().map(super::child::Child::target);
+        children.filter(|target| *target == pid).for_each(|target| signal::send(target, signal::STACKS));
     }
 
     /// Shows who is there.
