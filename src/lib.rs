@@ -13,6 +13,7 @@
 //! - [`worker`]: takes, judges, executes, settles.
 //! - [`beat`]: sends the app's periodic tasks when they are due.
 //! - [`control`] and [`gossip`]: answers `celery inspect`, `celery control` and Flower; asks other workers.
+//! - [`health`]: answers probes, and tells its numbers to Prometheus.
 //! - [`app`] and [`cli`]: assembly, and the command line.
 //!
 //! A program with tasks of its own is three lines: see [`App`]. The manual is in [`manual`].
@@ -26,6 +27,7 @@ pub mod config;
 pub mod control;
 pub mod event;
 pub mod gossip;
+pub mod health;
 pub mod ipc;
 pub mod manual;
 pub mod pool;

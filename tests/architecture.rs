@@ -22,7 +22,7 @@ const FLOORS: &[&[&str]] = &[
     &["task"],
     &["pool", "python"],
     &["worker", "beat"],
-    &["control", "gossip"],
+    &["control", "gossip", "health"],
     &["app"],
     &["cli"],
 ];
@@ -39,6 +39,8 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("lapin::", &["broker/amqp"]),
     ("fred::", &["broker/redis", "backend/redis"]),
     ("pyo3::", &["python"]),
+    ("hyper::", &["health"]),
+    ("prometheus_client::", &["health"]),
     ("clap::", &["cli"]),
     ("process::exit", &["cli", "python"]),
     ("println!", &["cli", "build.rs"]),

@@ -4,7 +4,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     app::{Announcer, App, AppError, Door, scale, serializers},
-    config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs},
+    config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs, celerys_words},
     ipc::Manifest,
     pool::prefork::{Zygote, ZygoteCommand},
     serialization::{Map, Value, json},
@@ -192,7 +192,7 @@ fn revokes(environment: &dyn Strings) -> Result<RevokedLimits, ConfigError> {
 pub(super) async fn launch(words: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
     let program =
         std::env::current_exe().map_err(|error| AppError::unsupported(format!("cannot find this program: {error}")))?;
-    let options = crate::ipc::ZygoteOptions { argv: words.to_vec() };
+    let options = crate::ipc::ZygoteOptions { argv: celerys_words(words) };
     let command =
         ZygoteCommand { program, args: vec![ZYGOTE_COMMAND.into(), options.to_json().into()], env: Vec::new() };
     let (zygote, manifest) = Zygote::launch(&command).await?;

@@ -9,6 +9,7 @@ mod builder;
 mod door;
 mod embedded_beat;
 mod error;
+mod health;
 mod neighbours;
 mod purge;
 mod scale;

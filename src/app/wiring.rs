@@ -9,6 +9,7 @@ use crate::{
     app::{
         AppError, Booted, EmbeddedBeat,
         embedded_beat::beside,
+        health,
         transports::{has_quorum_queue, transports},
     },
     backend::{self, BackendError, BackendOptions, ResultBackend},
@@ -50,6 +51,7 @@ impl Booted {
     /// # Errors
     /// Settings that cannot be honoured, a transport or backend that only Python has.
     pub fn assemble(mut self) -> Result<(Worker, Option<EmbeddedBeat>), AppError> {
+        let health = self.health_server()?;
         let transports = transports(&self.settings.broker, &self.queues)?;
         let wires = Wires::default();
         let publisher: Arc<dyn Publish> = wires.publisher();
@@ -75,6 +77,8 @@ impl Booted {
         let (door, inside) = (self.door.clone(), (pool.clone(), wires.stopping()));
         let python_commands = self.python_commands(&signals);
         let neighbours = self.neighbours(&options, python_commands, &events.0, &producer)?;
+        let subject =
+            health.is_some().then(|| self.health_subject(&options, &wires, &events.0, backend.clone(), pool.clone()));
         let mut worker = Worker::new(Assembly {
             heartbeat: (!self.args.without_heartbeat).then(|| self.args.heartbeat_interval.unwrap_or(HEARTBEAT)),
             software_version: self.celery_version().to_owned(),
@@ -101,6 +105,9 @@ impl Booted {
         }
         door.open(worker.handle(), inside.0, inside.1);
         worker.add_hook(Arc::new(door), false);
+        if let (Some(server), Some(subject)) = (health, subject) {
+            health::serve(server, subject, worker.handle());
+        }
         Ok((worker, beat))
     }
 

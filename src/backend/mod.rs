@@ -138,6 +138,11 @@ pub trait ResultBackend: Send + Sync {
             .boxed()
     }
 
+    /// How often storing had to be tried again since the start, where that is known.
+    fn retries(&self) -> u64 {
+        0
+    }
+
     /// How documents for this backend are to be encoded.
     fn format(&self) -> &Format;
 

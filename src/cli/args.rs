@@ -214,6 +214,15 @@ pub(super) struct WorkerOptions {
     #[arg(long, value_name = "PATH", env = "CELERY_WORKER_EXECUTABLE", help_heading = "Daemonization Options")]
     pub(super) executable: Option<String>,
 
+    /// Where to serve /livez, /readyz, /startupz and /metrics: HOST:PORT, or PORT of the loopback interface
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "CELERY_WORKER_HEALTH_ADDR",
+        help_heading = "Options that Celery has not"
+    )]
+    pub(super) health_addr: Option<String>,
+
     /// Settings as namespace.key=value, or .key=value for worker.key
     #[arg(value_name = "KEY=VALUE", action = ArgAction::Append)]
     pub(super) overrides: Vec<String>,

@@ -7,7 +7,7 @@ use super::{
     environment::ProcessEnvironment,
     usage::UsageError,
 };
-use crate::config::{Autoscale, Concurrency, LogLevel, Pool, Strings, WorkerArgs, nodename, overrides};
+use crate::config::{Autoscale, Concurrency, HealthAddr, LogLevel, Pool, Strings, WorkerArgs, nodename, overrides};
 
 type Converted<T> = Result<T, UsageError>;
 
@@ -50,6 +50,7 @@ pub(super) fn worker_args(global: GlobalOptions, options: &WorkerOptions) -> Con
             .filter(|seconds| *seconds > 0)
             .map(Duration::from_secs),
         autoscale: options.autoscale.as_deref().map(autoscale).transpose()?,
+        health_addr: options.health_addr.as_deref().map(health_addr).transpose()?,
         overrides: configuration(&options.overrides)?,
         hostname,
     })
@@ -121,6 +122,13 @@ fn autoscale(text: &str) -> Converted<Autoscale> {
         (2, _) => Err(error(format!("Expected two comma separated integers. Got {text} instead."))),
         (n, _) => Err(error(format!("Expected two comma separated integers or one integer.Got {n} instead."))),
     }
+}
+
+fn health_addr(text: &str) -> Converted<HealthAddr> {
+    HealthAddr::parse(text).ok_or_else(|| {
+        let reason = format!("'{text}' is neither HOST:PORT nor PORT.");
+        UsageError::value("'--health-addr'", &reason)
+    })
 }
 
 fn configuration(arguments: &[String]) -> Converted<Vec<overrides::Setting>> {

@@ -3,7 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    config::{Concurrency, LogLevel, Pool},
+    config::{Concurrency, HealthAddr, LogLevel, Pool},
     serialization::Value,
 };
 
@@ -77,6 +77,8 @@ pub struct WorkerArgs {
     pub heartbeat_interval: Option<Duration>,
     /// `--autoscale`.
     pub autoscale: Option<Autoscale>,
+    /// `--health-addr`: where probes and metrics are served; none serves none.
+    pub health_addr: Option<HealthAddr>,
     /// Settings given as `key=value` after the options, by their full names.
     pub overrides: Vec<(String, Value)>,
 }

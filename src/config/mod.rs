@@ -6,6 +6,7 @@
 mod args;
 mod concurrency;
 mod error;
+mod health;
 pub mod keys;
 mod level;
 pub mod nodename;
@@ -23,6 +24,7 @@ pub mod url;
 pub use args::{Autoscale, WorkerArgs};
 pub use concurrency::Concurrency;
 pub use error::ConfigError;
+pub use health::{HealthAddr, celerys_words};
 pub use level::LogLevel;
 pub use pool::Pool;
 pub use queues::Queues;

@@ -118,6 +118,11 @@ impl EventDispatcher {
         self.put(Outgoing::Alone(inner.word(&inner.options.origin, "task-sent", fields)));
     }
 
+    /// Events that were dropped because too many waited to be published.
+    pub fn dropped(&self) -> u64 {
+        self.inner.losses.all()
+    }
+
     /// Resolves when everything queued before has been published or given up.
     pub async fn flush(&self) {
         let (done, flushed) = oneshot::channel();

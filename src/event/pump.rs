@@ -40,16 +40,26 @@ pub(super) enum Outgoing {
 
 /// How many events there was no room for.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Losses(Arc<AtomicU64>);
+pub(super) struct Losses {
+    /// Those that the log does not know of yet.
+    untold: Arc<AtomicU64>,
+    all: Arc<AtomicU64>,
+}
 
 impl Losses {
     /// One more.
     pub fn count(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.untold.fetch_add(1, Ordering::Relaxed);
+        self.all.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many since the start.
+    pub fn all(&self) -> u64 {
+        self.all.load(Ordering::Relaxed)
     }
 
     fn take(&self) -> u64 {
-        self.0.swap(0, Ordering::Relaxed)
+        self.untold.swap(0, Ordering::Relaxed)
     }
 }
 

@@ -9,6 +9,7 @@
 //! | [`beat`] | Who sends the tasks of `beat_schedule`, and when? |
 //! | [`redis`] | Which keys are used, and how do Python workers share them? |
 //! | [`compatibility`] | Which behaviour of Celery's worker is there, and how is that known? |
+//! | [`health`] | How do Kubernetes and Prometheus see it? |
 //! | [`libraries`] | Which libraries work with it, and what has to be known about them? |
 //! | [`settings`] | Which settings are honoured? |
 //! | [`glossary`] | What does that word mean? |
@@ -33,6 +34,9 @@ pub mod redis {}
 
 #[doc = include_str!("compatibility.md")]
 pub mod compatibility {}
+
+#[doc = include_str!("health.md")]
+pub mod health {}
 
 #[doc = include_str!("libraries.md")]
 pub mod libraries {}

@@ -33,6 +33,10 @@ pub trait Pool: Send + Sync {
     fn restart(&self);
     /// How many seats there are meant to be.
     fn size(&self) -> usize;
+    /// How it stands with the children.
+    fn census(&self) -> Census {
+        Census::default()
+    }
     /// Process ids of the children, for `inspect stats`.
     fn pids(&self) -> Vec<i32>;
     /// How many jobs the children were given, for `inspect stats`. No answer means that the pool has ended.
@@ -53,6 +57,19 @@ pub struct Writes {
     pub children: usize,
     /// To how many of them more is to be written than their sockets take.
     pub active: usize,
+}
+
+/// The children, in numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Census {
+    /// Children that take jobs or work.
+    pub up: usize,
+    /// Children that have left when they were meant to, since the start.
+    pub left: u64,
+    /// Children that have died, since the start.
+    pub died: u64,
+    /// Zygotes that have been replaced.
+    pub zygotes_replaced: u64,
 }
 
 /// Time limits of one execution; the clock starts when it is accepted.

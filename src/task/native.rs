@@ -128,7 +128,12 @@ impl NativeTask {
         // Hooks of a Python class do not run for a native task.
         (options.hooked, options.own_backend) = (false, false);
         let function = Function::new(self.name.clone(), self.parameters);
-        TaskDefinition { name: self.name.clone(), options, runner: Runner::Native((self.erase)(function)) }
+        TaskDefinition {
+            name: self.name.clone(),
+            options,
+            runner: Runner::Native((self.erase)(function)),
+            metrics: Arc::default(),
+        }
     }
 
     /// The type of the app's state that it needs and that `states` does not have.

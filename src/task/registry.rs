@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use crate::task::{ErasedHandler, NativeTask, TaskOptions};
+use crate::task::{ErasedHandler, NativeTask, TaskMetrics, TaskOptions};
 
 /// Who runs a task.
 #[derive(Clone)]
@@ -22,6 +22,8 @@ pub struct TaskDefinition {
     pub options: TaskOptions,
     /// Who runs it.
     pub runner: Runner,
+    /// What is counted of it; shared by all versions of the definition.
+    pub metrics: Arc<TaskMetrics>,
 }
 
 /// Tasks by name. Built at start; looking one up takes no lock.
@@ -42,7 +44,8 @@ impl Registry {
             return;
         }
         let name: Arc<str> = name.into();
-        self.tasks.insert(name.clone(), Arc::new(TaskDefinition { name, options, runner: Runner::Python }));
+        let definition = TaskDefinition { name, options, runner: Runner::Python, metrics: Arc::default() };
+        self.tasks.insert(definition.name.clone(), Arc::new(definition));
     }
 
     /// Adds a native task. A Python task of the same name gives way and leaves its options, which those of the

@@ -32,6 +32,11 @@ impl WorkerHandle {
         Self { commands }
     }
 
+    /// Resolves when the worker has ended.
+    pub async fn ended(&self) {
+        self.commands.closed().await;
+    }
+
     /// Has something done or asked; none when the worker has ended.
     pub async fn ask<T: Send + 'static>(&self, act: impl FnOnce(&mut Dispatcher) -> T + Send + 'static) -> Option<T> {
         let (answer, answered) = tokio::sync::oneshot::channel();

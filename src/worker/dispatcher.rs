@@ -230,6 +230,7 @@ impl Dispatcher {
     }
 
     fn judge(&mut self, request: Request) {
+        request.count_received();
         info!(target: "celery.worker.strategy", "Task {request} received");
         match strategy::decide(&request, &self.revoked, SystemTime::now()) {
             Verdict::Discard(reason) => self.discard(request, reason),

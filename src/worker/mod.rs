@@ -16,6 +16,7 @@ mod execute;
 mod executions;
 mod heart;
 mod main_signals;
+mod metrics;
 mod options;
 mod orders;
 mod packed;
@@ -66,12 +67,13 @@ pub use boot_steps::BootSteps;
 pub use command::{Command, WorkerHandle};
 pub use dispatcher::Dispatcher;
 pub use main_signals::{MainSignal, MainSignals};
+pub use metrics::{Link, LinkPhase, Settling, WorkerMetrics};
 pub use options::{ConnectionPolicy, RevokedLimits, SoftShutdown, WorkerOptions};
 pub use orders::PoolBusy;
 pub use publisher::SessionPublisher;
 pub use session::SessionHook;
 pub use shutdown::{Shutdown, StopReason};
-pub use snapshot::{AutoscaleInfo, Scheduled, TaskInfo};
+pub use snapshot::{AutoscaleInfo, Holdings, Scheduled, TaskInfo};
 
 /// How long the last events and results may take to leave once all tasks have ended.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -83,11 +85,12 @@ const SAVING: Duration = Duration::from_secs(10);
 pub struct Wires {
     current: watch::Sender<Option<Arc<dyn Connection>>>,
     stop: CancellationToken,
+    metrics: Arc<WorkerMetrics>,
 }
 
 impl Default for Wires {
     fn default() -> Self {
-        Self { current: watch::channel(None).0, stop: CancellationToken::new() }
+        Self { current: watch::channel(None).0, stop: CancellationToken::new(), metrics: Arc::default() }
     }
 }
 
@@ -100,6 +103,11 @@ impl Wires {
     /// Cancelled when the worker begins to stop, for whatever reason.
     pub fn stopping(&self) -> CancellationToken {
         self.stop.clone()
+    }
+
+    /// What is counted of the worker.
+    pub fn metrics(&self) -> Arc<WorkerMetrics> {
+        self.metrics.clone()
     }
 }
 
@@ -178,7 +186,7 @@ impl Worker {
             states,
             pool,
             pool_failed,
-            events,
+            events: (events, pump),
             signals,
             boot_steps,
             heartbeat,
@@ -186,7 +194,6 @@ impl Worker {
             mut before,
             after,
         } = self.assembly;
-        let (events, pump) = events;
         let pump = tokio::spawn(pump.run());
         let (session_sender, session_events) = mpsc::channel(4);
         let (reports_sender, reports) = mpsc::unbounded_channel();
@@ -198,9 +205,8 @@ impl Worker {
             before.insert(0, heart.clone());
             tokio::spawn(heart.beat())
         });
-        let eager = eager_driver(&mut options, &transports);
         let session = Session {
-            eager,
+            eager: eager_driver(&mut options, &transports),
             begins_paused: options.disable_prefetch,
             transports,
             policy: options.connection.clone(),
@@ -213,6 +219,7 @@ impl Worker {
             events: session_sender,
             stop: wires.stop.clone(),
             signals: signals.clone(),
+            metrics: wires.metrics.clone(),
         };
         let mut session = tokio::spawn(session.run());
         let services = Arc::new(Services {
@@ -227,6 +234,7 @@ impl Worker {
             completion,
             events,
             signals,
+            metrics: wires.metrics,
             options,
             reports: reports_sender,
         });

@@ -24,6 +24,10 @@ const BODY_EXCERPT: usize = 1024;
 pub fn refuse(refusal: Refusal, services: &Arc<Services>, executions: &Executions) {
     let Refusal { reason, message, payload, acker } = refusal;
     match reason {
+        RefusalReason::UnknownTask(_) => services.metrics.unregistered.add(),
+        _ => services.metrics.refused.add(),
+    }
+    match reason {
         RefusalReason::Malformed(malformed) => {
             error!(target: TARGET, critical = true, "Can't decode message body: {malformed} [type:None encoding:None headers:{{}}]\n\nbody: {}", malformed.excerpt);
             acker.ack();

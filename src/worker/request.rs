@@ -34,6 +34,12 @@ pub struct Request {
     pub eta: Option<SystemTime>,
     /// When it is not to start any more.
     pub expires: Option<SystemTime>,
+    /// When it was read.
+    pub(super) received: SystemTime,
+    /// When it began, in seconds since the epoch.
+    pub(super) began: Option<f64>,
+    /// Whether its end is counted.
+    pub(super) counted: bool,
     /// Gone once the message is settled.
     acker: Option<Acker>,
 }
@@ -56,6 +62,9 @@ impl Request {
             redelivered: false,
             eta: None,
             expires: None,
+            received: SystemTime::now(),
+            began: None,
+            counted: false,
             acker: Some(acker),
         }
     }

@@ -10,7 +10,10 @@ use crate::{
     pool::{Accepted, NativePool, Pool},
     producer::Producer,
     task::{StateSink, States},
-    worker::{completion::Completion, eta::FromShelf, main_signals::MainSignals, options::WorkerOptions},
+    worker::{
+        completion::Completion, eta::FromShelf, main_signals::MainSignals, metrics::WorkerMetrics,
+        options::WorkerOptions,
+    },
 };
 
 /// The worker's collaborators, as an execution sees them.
@@ -37,6 +40,8 @@ pub struct Services {
     pub events: EventDispatcher,
     /// The signals of Celery's main process.
     pub signals: MainSignals,
+    /// What is counted of the worker as a whole.
+    pub metrics: Arc<WorkerMetrics>,
     /// Settings.
     pub options: WorkerOptions,
     /// Read by the dispatcher.

@@ -13,7 +13,11 @@ use tracing::{debug, error, info, warn};
 use crate::{
     broker::{Backoff, BrokerError, BrokerErrorKind, Connection, Deliveries, Transport},
     protocol::Queue,
-    worker::{main_signals::MainSignals, options::ConnectionPolicy},
+    worker::{
+        main_signals::MainSignals,
+        metrics::{LinkPhase, WorkerMetrics},
+        options::ConnectionPolicy,
+    },
 };
 
 /// Something that joins each fresh connection: remote control, mingle, gossip.
@@ -60,6 +64,8 @@ pub struct Session {
     pub stop: CancellationToken,
     /// Told when the worker is ready.
     pub signals: MainSignals,
+    /// Told how it stands with the connection.
+    pub metrics: Arc<WorkerMetrics>,
 }
 
 impl Session {
@@ -76,9 +82,11 @@ impl Session {
                 Err(failure) => return self.give_up(failure).await,
             };
             established = true;
+            self.metrics.set_link(LinkPhase::Opening);
             let Some(begun) = self.stoppable(self.begin(&connection)).await else { return };
             let failure = match begun {
                 Ok(()) => {
+                    self.metrics.set_link(LinkPhase::Up);
                     if !was_ready {
                         self.signals.ready();
                         info!(target: "celery.apps.worker", "{} ready.", self.hostname);
@@ -90,6 +98,8 @@ impl Session {
             };
             let Some(failure) = failure else { return };
             self.current.send_replace(None);
+            self.metrics.set_link(LinkPhase::Connecting);
+            self.metrics.reconnects.add();
             if !self.may_retry(&failure) {
                 return self.give_up(failure).await;
             }
@@ -117,6 +127,7 @@ impl Session {
         let mut backoff = Backoff::new(self.policy.max_retries);
         loop {
             for (position, transport) in self.transports.iter().enumerate() {
+                self.metrics.set_link(LinkPhase::Connecting);
                 let failure = match transport.connect().await {
                     Ok(connection) => {
                         info!(target: "celery.worker.consumer.connection", "Connected to {}", transport.uri());
@@ -135,6 +146,7 @@ impl Session {
                 let next = if last { Some(backoff.next().ok_or_else(|| failure.clone())?) } else { None };
                 log_cannot_connect(&transport.uri(), &failure, next, &backoff);
                 if let Some(wait) = next {
+                    self.metrics.set_link(LinkPhase::Waiting(wait));
                     tokio::time::sleep(wait).await;
                 }
             }
@@ -188,6 +200,7 @@ impl Session {
     }
 
     async fn give_up(&self, failure: BrokerError) {
+        self.metrics.set_link(LinkPhase::Over);
         self.current.send_replace(None);
         debug!(target: "celery.worker.consumer.consumer", "giving up: {failure}");
         // As in `begin`: nobody left to tell is no error.

@@ -58,6 +58,23 @@ pub struct AutoscaleInfo {
     pub qty: usize,
 }
 
+/// How much the worker holds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Holdings {
+    /// Begun and not ended.
+    pub active: usize,
+    /// Of those, in children.
+    pub active_python: usize,
+    /// Waiting for a seat, or ending.
+    pub reserved: usize,
+    /// Waiting for their time.
+    pub scheduled: usize,
+    /// Waiting for their rate limit.
+    pub rate_limited: usize,
+    /// Deliveries that may be held; 0 is unlimited.
+    pub prefetch_count: u32,
+}
+
 impl TaskInfo {
     fn of_entry(entry: &Entry) -> Self {
         Self {
@@ -144,6 +161,19 @@ impl Dispatcher {
         let held = self.eta.iter().filter(|(_, request)| ids.iter().any(|id| **id == *request.headers.id));
         let held = held.map(|(eta, request)| TaskInfo::of_request(eta, request)).collect();
         self.to_read(held, self.eta.on_shelves_by_id(ids), usize::MAX)
+    }
+
+    /// How much is held.
+    pub fn holdings(&self) -> Holdings {
+        let active = self.state.active();
+        Holdings {
+            active,
+            active_python: self.state.active_python(),
+            reserved: self.state.len().saturating_sub(active),
+            scheduled: self.eta.len(),
+            rate_limited: self.rates.len(),
+            prefetch_count: self.qos.value(),
+        }
     }
 
     /// The revoked ids, oldest first.

@@ -160,6 +160,10 @@ impl ResultBackend for RedisBackend {
         &self.options.format
     }
 
+    fn retries(&self) -> u64 {
+        self.writer.retries()
+    }
+
     fn uri(&self) -> String {
         self.shown.clone()
     }

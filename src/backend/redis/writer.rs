@@ -6,7 +6,7 @@ use std::{
     mem,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -80,6 +80,8 @@ return unsettled
 pub(super) struct Writer {
     queue: mpsc::UnboundedSender<Write>,
     closing: CancellationToken,
+    /// Counted by the writing task.
+    retries: Arc<AtomicU64>,
 }
 
 /// One document on its way.
@@ -98,10 +100,10 @@ impl Writer {
     pub(super) fn spawn(link: Arc<Link>, format: Format, policy: RetryPolicy, always: Option<AlwaysRetry>) -> Self {
         let (queue, writes) = mpsc::unbounded_channel();
         let closing = link.closing().clone();
-        let task =
-            WriterTask { link, format, policy, always, script: Script::new(STORE), is_plain: AtomicBool::new(false) };
+        let (script, is_plain, retries) = (Script::new(STORE), AtomicBool::new(false), Arc::<AtomicU64>::default());
+        let task = WriterTask { link, format, policy, always, script, is_plain, retries: retries.clone() };
         tokio::spawn(task.run(writes));
-        Self { queue, closing }
+        Self { queue, closing, retries }
     }
 
     /// Resolves when the document is stored or its task already has a `SUCCESS`.
@@ -114,6 +116,11 @@ impl Writer {
         }
         self.queue.send(write).map_err(|_| closed())?;
         settled.await.map_err(|_| closed())?
+    }
+
+    /// How often writing had to be tried again.
+    pub(super) fn retries(&self) -> u64 {
+        self.retries.load(Ordering::Relaxed)
     }
 
     /// Resolves when everything handed in so far is settled.
@@ -145,6 +152,7 @@ struct WriterTask {
     script: Script,
     /// The server allows no scripts.
     is_plain: AtomicBool,
+    retries: Arc<AtomicU64>,
 }
 
 impl WriterTask {
@@ -171,6 +179,7 @@ impl WriterTask {
                 }
                 Err(trouble) => return refuse(batch, &trouble),
             };
+            self.retries.fetch_add(1, Ordering::Relaxed);
             let patience = patience.get_or_insert_with(|| {
                 Patience::for_write("_store_result", &self.policy, self.always, self.link.closing())
             });

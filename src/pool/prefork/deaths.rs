@@ -97,6 +97,11 @@ impl Supervisor {
             let (name, pid) = (child.name(), child.pid);
             error!(target: "multiprocessing", "Process '{name}' pid:{pid} exited with '{}'", status.text());
         }
+        if status.is_normal() || child.controlled {
+            self.census.left += 1
+        } else {
+            self.census.died += 1
+        }
         let (begun, unbegun): (Vec<_>, Vec<_>) = child.given.drain(..).partition(|ticket| ticket.begun.is_some());
         for ticket in begun {
             lose(*ticket, status);

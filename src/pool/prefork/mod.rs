@@ -45,7 +45,7 @@ use std::time::Duration;
 use tokio::sync::{oneshot, watch};
 
 use crate::ipc::{Job, Manifest, SavedState};
-use crate::pool::{Pool, PoolError, Run, Steward, TimeLimits, Writes};
+use crate::pool::{Census, Pool, PoolError, Run, Steward, TimeLimits, Writes};
 pub use beat::BeatProcess;
 use event::{Event, Events};
 pub use options::{PreforkOptions, ZygoteCommand};
@@ -139,6 +139,10 @@ impl Pool for PreforkPool {
 
     fn size(&self) -> usize {
         self.snapshot.borrow().size
+    }
+
+    fn census(&self) -> Census {
+        self.snapshot.borrow().census
     }
 
     fn pids(&self) -> Vec<i32> {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::child::{Child, Serial};
+use super::child::{Child, Life, Serial};
 use super::outbox::Outbox;
 
 /// Queued work that is worth a round trip to give it to an idle child.
@@ -157,6 +157,11 @@ impl Roster {
         if child.given.iter().all(|ticket| ticket.begun.is_some() || !ticket.recalled) {
             child.recall(child.ahead(seats).div_ceil(2));
         }
+    }
+
+    /// How many take jobs, or work on their last.
+    pub(super) fn up(&self) -> usize {
+        self.children.iter().filter(|child| matches!(child.life, Life::Ready | Life::Retiring)).count()
     }
 
     /// Process ids of those that stand for a place.

@@ -147,6 +147,7 @@ impl Supervisor {
             Ok(_) if self.stopping => {}
             Ok(zygote) => {
                 self.zygote_failures = 0;
+                self.census.zygotes_replaced += 1;
                 self.employ(*zygote, now);
             }
             Err(error) if self.zygote_failures >= MOST_ZYGOTE_FAILURES => self.fail(error, now),

@@ -22,7 +22,7 @@ use super::succession::StartUp;
 use super::ticket::Ticket;
 use super::zygote::{Requests, Zygote};
 use crate::ipc::{PoolKind, ToZygote};
-use crate::pool::PoolError;
+use crate::pool::{Census, PoolError};
 
 /// Events worked off before jobs are given out and bytes are written.
 const BATCH: usize = 512;
@@ -34,6 +34,7 @@ const IDLE: Duration = Duration::from_secs(3600);
 pub(super) struct Snapshot {
     pub(super) size: usize,
     pub(super) pids: Vec<i32>,
+    pub(super) census: Census,
     pub(super) failure: Option<PoolError>,
 }
 
@@ -56,6 +57,8 @@ pub(super) struct Supervisor {
     pub(super) start_up: StartUp,
     /// When idle children are weighed next; none where they may grow.
     pub(super) next_weighing: Option<Instant>,
+    /// Of children that are gone.
+    pub(super) census: Census,
     /// How many children there are meant to be.
     pub(super) places: usize,
     pub(super) last_serial: u32,
@@ -103,6 +106,7 @@ impl Supervisor {
             withdrawals: HashSet::new(),
             runtimes: Runtimes::default(),
             next_weighing: None,
+            census: Census::default(),
             places,
             last_serial: 0,
             has_started: false,
@@ -201,9 +205,11 @@ impl Supervisor {
     /// Shows who is there.
     pub(super) fn show(&self) {
         let (size, pids) = (self.places * self.roster.seats, self.roster.pids());
+        let census = Census { up: self.roster.up(), ..self.census };
         self.snapshot.send_modify(|snapshot| {
             snapshot.size = size;
             snapshot.pids = pids;
+            snapshot.census = census;
         });
     }
 

@@ -4,6 +4,7 @@ use tracing::error;
 
 use crate::{
     ipc::Ended,
+    task::metrics::EndState,
     worker::{
         disposition::{Disposition, EndKind, disposition},
         execute::sends_events,
@@ -35,6 +36,7 @@ pub(super) fn conclude(request: &mut Request, services: &Services, ended: Ended,
 /// The same for an end whose kind its report does not tell.
 pub(super) fn conclude_as(end: EndKind, request: &mut Request, services: &Services, ended: Ended, runtime: f64) {
     let fate = disposition(end, &request.definition.options);
+    request.count_finished(state(&ended, fate, !request.is_settled()), runtime);
     tell(request, services, ended, runtime, fate);
     request.settle(fate);
 }
@@ -44,7 +46,21 @@ pub(super) fn requeue(request: &mut Request, services: &Services) {
     if !request.is_settled() && sends_events(request, services) {
         services.events.rejected(&request.headers, true);
     }
+    request.count_finished(EndState::Rejected, 0.0);
     request.settle(Disposition::Requeue);
+}
+
+/// What an end counts as: a failure whose message goes back is none yet.
+fn state(ended: &Ended, fate: Disposition, is_held: bool) -> EndState {
+    match ended {
+        Ended::Success { .. } | Ended::AlreadySucceeded { .. } => EndState::Success,
+        Ended::Retry { .. } => EndState::Retry,
+        Ended::Ignored => EndState::Ignored,
+        Ended::Rejected { .. } | Ended::Undecodable { .. } => EndState::Rejected,
+        Ended::Failure { .. } | Ended::Internal { .. } | Ended::OutOfMemory { .. } | Ended::Exits { .. } => {
+            if is_held && fate == Disposition::Requeue { EndState::Rejected } else { EndState::Failure }
+        }
+    }
 }
 
 /// The events, in the order of Celery's `Request.on_failure` and `on_success`: a message that is refused is told of before

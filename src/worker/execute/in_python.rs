@@ -7,7 +7,7 @@ use tracing::error;
 
 use crate::{
     serialization::{Map, Value},
-    task::Runner,
+    task::{Runner, metrics::EndState},
     worker::{
         completion::Told,
         disposition::Disposition,
@@ -88,6 +88,7 @@ async fn end(request: &mut Request, services: &Services, name: &str, mut argumen
         }
     };
     let told = Told::read(&answer);
+    request.count_finished(state(name, &told), 0.0);
     for (kind, fields) in told.events {
         services.events.of_python(&kind, fields);
     }
@@ -98,4 +99,15 @@ async fn end(request: &mut Request, services: &Services, name: &str, mut argumen
         _ => {}
     }
     true
+}
+
+/// What such an end counts as.
+fn state(name: &str, told: &Told) -> EndState {
+    match name {
+        "cancelled" => EndState::Retry,
+        "announce_revoked" => EndState::Revoked,
+        _ if told.settled.as_deref() == Some("requeue") => EndState::Rejected,
+        _ if told.events.iter().any(|(kind, _)| kind == "task-retried") => EndState::Retry,
+        _ => EndState::Failure,
+    }
 }

@@ -20,7 +20,7 @@ use crate::{
     pool::{Accepted, Run},
     protocol::repr::repr,
     serialization::Value,
-    task::Runner,
+    task::{Runner, metrics::EndState},
     worker::{
         completion::RequestInfo,
         disposition::{EndKind, disposition},
@@ -83,6 +83,9 @@ async fn follow(request: Request, run: Option<Run>, services: Arc<Services>, sig
 /// acknowledged is told to be in retry, as Celery does.
 async fn cancel(mut request: Request, services: &Services, began: bool) {
     let tells_of_retry = request.is_settled() && began;
+    if began {
+        request.count_finished(if tells_of_retry { EndState::Retry } else { EndState::Rejected }, 0.0);
+    }
     if tells_of_retry && in_python::cancelled(&mut request, services).await {
         return;
     }
@@ -102,6 +105,7 @@ pub async fn discard(request: Request, reason: DiscardReason, services: Arc<Serv
 
 /// Ended by remote control: revoked, and as settled as if it had ended by itself.
 async fn terminated(request: &mut Request, services: &Services, signum: i32) {
+    request.count_finished(EndState::Revoked, 0.0);
     if !in_python::revoked(request, services, "terminated", signum.into(), Some(false)).await {
         if sends_events(request, services) {
             services.events.revoked(&request.headers, true, signum.into(), Some(false));
@@ -114,6 +118,7 @@ async fn terminated(request: &mut Request, services: &Services, signum: i32) {
 }
 
 async fn drop_revoked(mut request: Request, reason: DiscardReason, services: &Services) {
+    request.count_finished(EndState::Revoked, 0.0);
     match &reason {
         DiscardReason::RevokedByHeader(stamp) => {
             log_info!(target: "celery.worker.request", "Discarding revoked task: {request} (revoked by header: {stamp})");
@@ -144,6 +149,7 @@ async fn drop_revoked(mut request: Request, reason: DiscardReason, services: &Se
 fn begin(request: &mut Request, services: &Services, accepted: Accepted) {
     // No receiver means that the dispatcher has ended.
     let _ = services.reports.send(Report::Accepted(request.number, accepted));
+    request.count_started(accepted.at);
     if !request.definition.options.acks_late {
         request.acknowledge();
     }

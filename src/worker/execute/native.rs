@@ -55,6 +55,7 @@ pub(super) async fn execute(
     let (outcome, embed, children) = run(&mut request, handler, services, &mut signals).await;
     // The next one may begin while this one's result is on its way.
     drop(seat);
+    let _settling = services.metrics.settle();
     let outcome = match outcome {
         Ok(outcome) => outcome,
         Err(Stopped::Terminated(signum)) => return Box::pin(terminated(&mut request, services, signum)).await,

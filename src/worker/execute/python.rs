@@ -9,6 +9,7 @@ use crate::{
     pool::{Finished, Pool, Progress, Run},
     protocol::{TaskState, repr::repr},
     serialization::Value,
+    task::metrics::EndState,
     worker::{
         disposition::EndKind,
         execute::{
@@ -123,6 +124,8 @@ impl Watched<'_> {
     }
 
     async fn settle(mut self, finished: Option<Finished>, began: bool) {
+        let services = self.services;
+        let _settling = services.metrics.settle();
         match finished {
             None | Some(Finished::Withdrawn) => self.request.leave(),
             Some(Finished::Reported(ChildReport { ended: Ended::Exits { exit }, .. })) => {
@@ -150,6 +153,7 @@ impl Watched<'_> {
             if sends_events(&self.request, self.services) {
                 self.services.events.retried(&self.request.headers, exception, Some(traceback));
             }
+            self.request.count_finished(EndState::Retry, report.runtime);
             report.ended = Ended::Ignored;
         }
         if let Some(stored) = report.stored
