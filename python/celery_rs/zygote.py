@@ -115,6 +115,9 @@ def load(argv):
     # As `celery` does, before anything else is imported.
     maybe_patch_concurrency(['celery', *argv])
     from celery.worker import WorkController
+
+    from celery_rs import json_log
+    json_log.install()
     WorkController.Blueprint = NoSteps
     WorkController.start = initialized
     from celery.apps.beat import Beat

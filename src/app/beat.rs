@@ -75,7 +75,7 @@ impl App {
     /// # Errors
     /// Those of Celery's own command line, in its words and with its exit codes; settings that mean nothing.
     pub async fn beat(&self, words: &[String]) -> Result<BeatPlan, AppError> {
-        let (zygote, manifest, _) = launch(words).await?;
+        let (zygote, manifest, _) = launch(words, false).await?;
         zygote.dismiss().await;
         let schedule = match described(&manifest)? {
             Described::Ours(schedule) => schedule,

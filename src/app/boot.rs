@@ -1,5 +1,7 @@
 //! [`App::boot`]: loads the app and settles its settings, before anything connects.
 
+#[cfg(feature = "python")]
+use std::ffi::OsString;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
@@ -88,7 +90,7 @@ impl App {
     /// Those of Celery's own command line, in its words and with its exit codes; settings that mean nothing.
     pub async fn boot(self, args: WorkerArgs, words: &[String], environment: &dyn Strings) -> Result<Booted, AppError> {
         let wants_python = args.app.is_some() || self.tasks().next().is_none();
-        let zygote = if wants_python { Some(launch(words).await?) } else { None };
+        let zygote = if wants_python { Some(launch(words, args.json_log).await?) } else { None };
         let (zygote, manifest) = zygote.map(|(zygote, manifest, command)| ((zygote, command), manifest)).unzip();
         let said =
             manifest.as_ref().map(|manifest: &Manifest| object(&manifest.settings)).transpose()?.unwrap_or_default();
@@ -134,7 +136,7 @@ impl App {
 /// # Errors
 /// As with [`App::boot`].
 pub async fn report(words: &[String]) -> Result<(), AppError> {
-    match launch(words).await {
+    match launch(words, false).await {
         // It has done that instead of loading a worker.
         Err(error) if error.exit_code() != 0 => Err(error),
         _ => Ok(()),
@@ -156,6 +158,7 @@ impl Booted {
         lines.extend(serializers::refusals(&self.settings));
         if let Some(manifest) = &self.manifest {
             lines.extend(refused(manifest));
+            lines.extend(own_logging(manifest));
         }
         lines
     }
@@ -188,19 +191,30 @@ fn revokes(environment: &dyn Strings) -> Result<RevokedLimits, ConfigError> {
     Ok(limits)
 }
 
+/// Tells the children of `--log-format`, which a variable of ours may contradict.
 #[cfg(feature = "python")]
-pub(super) async fn launch(words: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
+fn log_format(json: bool) -> Vec<(OsString, OsString)> {
+    let is_told = json || std::env::var_os(LOG_FORMAT).is_some();
+    let format = if json { "json" } else { "celery" };
+    is_told.then(|| (LOG_FORMAT.into(), format.into())).into_iter().collect()
+}
+
+#[cfg(feature = "python")]
+pub(super) async fn launch(words: &[String], json_log: bool) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
     let program =
         std::env::current_exe().map_err(|error| AppError::unsupported(format!("cannot find this program: {error}")))?;
     let options = crate::ipc::ZygoteOptions { argv: celerys_words(words) };
-    let command =
-        ZygoteCommand { program, args: vec![ZYGOTE_COMMAND.into(), options.to_json().into()], env: Vec::new() };
+    let command = ZygoteCommand {
+        program,
+        args: vec![ZYGOTE_COMMAND.into(), options.to_json().into()],
+        env: log_format(json_log),
+    };
     let (zygote, manifest) = Zygote::launch(&command).await?;
     Ok((zygote, manifest, command))
 }
 
 #[cfg(not(feature = "python"))]
-pub(super) async fn launch(_: &[String]) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
+pub(super) async fn launch(_: &[String], _: bool) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
     Err(AppError::unsupported("this celery-rs was built without the feature 'python': it runs native tasks only"))
 }
 
@@ -212,8 +226,23 @@ fn about(manifest: Option<&Manifest>) -> About {
     })
 }
 
+#[cfg(feature = "python")]
+const LOG_FORMAT: &str = "CELERY_WORKER_LOG_FORMAT";
 const REVOKES_MAX: &str = "CELERY_WORKER_REVOKES_MAX";
 const REVOKE_EXPIRES: &str = "CELERY_WORKER_REVOKE_EXPIRES";
+
+/// Who shapes the log of the children, and not the lines of this process.
+fn own_logging(manifest: &Manifest) -> Option<String> {
+    let shapes = |name: &&str| manifest.signals.iter().any(|signal| signal == name);
+    let signals: Vec<&str> = ["setup_logging", "after_setup_logger"].into_iter().filter(shapes).collect();
+    (!signals.is_empty()).then(|| {
+        format!(
+            "receivers of {} shape the log of the children: the lines of the worker's own process keep worker_log_format, \
+             or --log-format json, and go to -f or stderr",
+            signals.join(" and ")
+        )
+    })
+}
 
 fn refused(manifest: &Manifest) -> impl Iterator<Item = String> {
     let requests = manifest.tasks.iter().filter(|task| !task.custom_request.is_empty());

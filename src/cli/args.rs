@@ -214,6 +214,15 @@ pub(super) struct WorkerOptions {
     #[arg(long, value_name = "PATH", env = "CELERY_WORKER_EXECUTABLE", help_heading = "Daemonization Options")]
     pub(super) executable: Option<String>,
 
+    /// Lines of the log: celery (as Celery's settings have them) or json
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "CELERY_WORKER_LOG_FORMAT",
+        default_value = "celery",
+        help_heading = "Options that Celery has not"
+    )]
+    pub(super) log_format: String,
     /// Where to serve /livez, /readyz, /startupz and /metrics: HOST:PORT, or PORT of the loopback interface
     #[arg(
         long,

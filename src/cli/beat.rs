@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     args::GlobalOptions,
     exit::{self, Exit},
-    logging::{self, Format, LogOptions},
+    logging::{self, Format, Layout, LogOptions},
     pidfile::{Pidfile, PidfileError},
 };
 use crate::app::{App, AppError, BeatPlan, BootedBeat};
@@ -158,7 +158,7 @@ fn set_up_logging(booted: &BootedBeat) -> Result<(), Failure> {
     let options = LogOptions {
         level: booted.loglevel,
         file: booted.logfile.as_ref().map(PathBuf::from),
-        format: format.map_err(|error| failure(error.to_string()))?,
+        layout: Layout::Lines(format.map_err(|error| failure(error.to_string()))?),
         colour: if booted.no_color { Some(false) } else { worker.log_color },
     };
     logging::install(options).map_err(|error| failure(format!("the log file cannot be opened: {error}")))

@@ -50,6 +50,7 @@ pub(super) fn worker_args(global: GlobalOptions, options: &WorkerOptions) -> Con
             .filter(|seconds| *seconds > 0)
             .map(Duration::from_secs),
         autoscale: options.autoscale.as_deref().map(autoscale).transpose()?,
+        json_log: is_json(&options.log_format)?,
         health_addr: options.health_addr.as_deref().map(health_addr).transpose()?,
         overrides: configuration(&options.overrides)?,
         hostname,
@@ -121,6 +122,13 @@ fn autoscale(text: &str) -> Converted<Autoscale> {
         (1, _) => Err(error(format!("Expected an integer. Got {parts:?} instead."))),
         (2, _) => Err(error(format!("Expected two comma separated integers. Got {text} instead."))),
         (n, _) => Err(error(format!("Expected two comma separated integers or one integer.Got {n} instead."))),
+    }
+}
+
+fn is_json(format: &str) -> Converted<bool> {
+    match format {
+        "celery" | "json" => Ok(format == "json"),
+        _ => Err(UsageError::value("'--log-format'", &format!("'{format}' is not one of 'celery', 'json'."))),
     }
 }
 

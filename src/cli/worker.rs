@@ -19,7 +19,7 @@ use super::{
     environment::ProcessEnvironment,
     exit::{self, Exit},
     listener::Listener,
-    logging::{self, Format, LogOptions},
+    logging::{self, Format, Layout, LogOptions},
     notify,
     pidfile::{Pidfile, PidfileError},
     privileges, refused,
@@ -162,14 +162,22 @@ fn exit_of(reason: &StopReason, signalled: Option<Exit>) -> Exit {
 fn set_up_logging(args: &WorkerArgs, booted: &Booted) -> Result<(), Failure> {
     let worker = &booted.settings.worker;
     let format = Format::parse(&worker.log_format, worker.log_datefmt.as_deref());
+    let format = format.map_err(|error| failure(error.to_string()))?;
+    let unknown = format.unknown().join(", ");
     let file = args.logfile.as_deref().or(worker.logfile.as_deref());
     let options = LogOptions {
         level: args.loglevel,
         file: file.map(|path| nodename::node_format(path, &args.hostname, 0).into()),
-        format: format.map_err(|error| failure(error.to_string()))?,
+        layout: if args.json_log { Layout::Json } else { Layout::Lines(format) },
         colour: if args.no_color { Some(false) } else { worker.log_color },
     };
-    logging::install(options).map_err(|error| failure(format!("the log file cannot be opened: {error}")))
+    logging::install(options).map_err(|error| failure(format!("the log file cannot be opened: {error}")))?;
+    if !unknown.is_empty() && !args.json_log {
+        tracing::warn!(
+            "worker_log_format has fields that only Python knows ({unknown}): they stay empty in the worker's own lines"
+        );
+    }
+    Ok(())
 }
 
 /// With a Python app, Celery itself has checked in the process that loads it.

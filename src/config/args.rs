@@ -77,6 +77,8 @@ pub struct WorkerArgs {
     pub heartbeat_interval: Option<Duration>,
     /// `--autoscale`.
     pub autoscale: Option<Autoscale>,
+    /// `--log-format json`: one JSON object per line of the log.
+    pub json_log: bool,
     /// `--health-addr`: where probes and metrics are served; none serves none.
     pub health_addr: Option<HealthAddr>,
     /// Settings given as `key=value` after the options, by their full names.

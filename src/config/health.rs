@@ -3,7 +3,7 @@
 use std::fmt;
 
 /// Options of `worker` that Celery has not; each takes a value.
-const OURS: &[&str] = &["--health-addr"];
+const OURS: &[&str] = &["--health-addr", "--log-format"];
 
 /// Where `/livez` and its companions are served.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -88,9 +88,9 @@ impl HealthServer {
 }
 
 async fn converse(stream: TcpStream, checks: Arc<Checks>) {
-    let answers = service_fn(move |request| {
+    let answers = service_fn(move |request: Request<Incoming>| {
         let checks = checks.clone();
-        async move { Ok::<_, Infallible>(answer(&request, &checks).await) }
+        async move { Ok::<_, Infallible>(answer(request, &checks).await) }
     });
     let mut server = http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(REQUEST);
@@ -99,11 +99,12 @@ async fn converse(stream: TcpStream, checks: Arc<Checks>) {
     }
 }
 
-async fn answer(request: &Request<Incoming>, checks: &Checks) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, checks: &Checks) -> Response<Full<Bytes>> {
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "GET or HEAD\n".to_owned());
     }
-    match request.uri().path() {
+    let path = request.uri().path().to_owned();
+    match path.as_str() {
         "/livez" => told(&checks.live().await),
         "/readyz" => told(&checks.ready()),
         "/startupz" => told(&checks.started()),

@@ -11,6 +11,7 @@
 //! | [`compatibility`] | Which behaviour of Celery's worker is there, and how is that known? |
 //! | [`health`] | How do Kubernetes and Prometheus see it? |
 //! | [`libraries`] | Which libraries work with it, and what has to be known about them? |
+//! | [`logs`] | Who writes the log, and what does it look like? |
 //! | [`settings`] | Which settings are honoured? |
 //! | [`glossary`] | What does that word mean? |
 
@@ -40,6 +41,9 @@ pub mod health {}
 
 #[doc = include_str!("libraries.md")]
 pub mod libraries {}
+
+#[doc = include_str!("logs.md")]
+pub mod logs {}
 
 #[doc = include_str!("settings.md")]
 pub mod settings {}

@@ -31,19 +31,12 @@ impl Panicked {
 #[derive(Debug, Clone)]
 pub struct NativePool {
     seats: Arc<Semaphore>,
-    size: usize,
 }
 
 impl NativePool {
     /// With this many seats.
     pub fn new(seats: usize) -> Self {
-        let size = seats.min(Semaphore::MAX_PERMITS);
-        Self { seats: Arc::new(Semaphore::new(size)), size }
-    }
-
-    /// How many seats there are.
-    pub fn size(&self) -> usize {
-        self.size
+        Self { seats: Arc::new(Semaphore::new(seats.min(Semaphore::MAX_PERMITS))) }
     }
 
     /// Waits for a seat; it is free again when the permit is dropped. None of the seats is ever taken away for good, so this

@@ -12,6 +12,7 @@ use crate::python::zygote::Zygote;
 const IMPORTER: &str = include_str!("../../python/celery_rs/embedded.py");
 const MODULES: &[(&str, &str)] = &[
     ("celery_rs", include_str!("../../python/celery_rs/__init__.py")),
+    ("celery_rs.json_log", include_str!("../../python/celery_rs/json_log.py")),
     ("celery_rs.plain", include_str!("../../python/celery_rs/plain.py")),
     ("celery_rs.manifest", include_str!("../../python/celery_rs/manifest.py")),
     ("celery_rs.beat", include_str!("../../python/celery_rs/beat.py")),

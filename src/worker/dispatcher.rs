@@ -231,7 +231,8 @@ impl Dispatcher {
 
     fn judge(&mut self, request: Request) {
         request.count_received();
-        info!(target: "celery.worker.strategy", "Task {request} received");
+        info!(target: "celery.worker.strategy", task_id = request.id(), task_name = request.name(),
+            "Task {request} received");
         match strategy::decide(&request, &self.revoked, SystemTime::now()) {
             Verdict::Discard(reason) => self.discard(request, reason),
             Verdict::Later(eta) => {

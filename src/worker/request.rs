@@ -69,6 +69,16 @@ impl Request {
         }
     }
 
+    /// The task's id, as lines of the log have it.
+    pub fn id(&self) -> &str {
+        &self.headers.id
+    }
+
+    /// The task's name for people.
+    pub fn name(&self) -> &str {
+        self.headers.display_name()
+    }
+
     /// Whether the message is settled already.
     pub fn is_settled(&self) -> bool {
         self.acker.is_none()

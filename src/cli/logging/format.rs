@@ -1,22 +1,20 @@
 //! [`Format`]: a `%`-style format of Python's `logging`, parsed once.
 
-use std::{cell::RefCell, fmt::Write};
+use std::{cell::RefCell, fmt::Write, sync::LazyLock};
 
 use chrono::{DateTime, Local, format::StrftimeItems};
 
 use crate::config::LogLevel;
 
 /// The only process that logs here.
-const PROCESS_NAME: &str = "MainProcess";
+pub(super) const PROCESS_NAME: &str = "MainProcess";
+
+/// When the first format was parsed: about when the log began.
+static STARTED: LazyLock<DateTime<Local>> = LazyLock::new(Local::now);
 
 /// A format that this worker cannot print.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FormatError {
-    /// A field that only Python knows.
-    #[error(
-        "log format: there is no field {0:?} here; known are asctime, created, levelname, levelno, lineno, filename, message, module, msecs, name, pathname, process, processName, thread, threadName"
-    )]
-    UnknownField(String),
     /// Not `%(name)s`.
     #[error("log format: {0:?} is not a %-style format")]
     Malformed(String),
@@ -33,6 +31,9 @@ pub(super) struct Record<'a> {
     pub(super) file: Option<&'a str>,
     pub(super) line: Option<u32>,
     pub(super) message: &'a str,
+    /// The task that it is about; empty for none.
+    pub(super) task_id: &'a str,
+    pub(super) task_name: &'a str,
 }
 
 /// A parsed format.
@@ -48,7 +49,7 @@ enum Piece {
     Field { field: Field, left: bool, width: usize },
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 enum Field {
     Asctime,
     Created,
@@ -65,14 +66,20 @@ enum Field {
     ProcessName,
     Thread,
     ThreadName,
+    FuncName,
+    RelativeCreated,
+    TaskName,
+    /// One that only Python knows: empty here.
+    Unknown(String),
 }
 
 impl Format {
     /// Parses `worker_log_format` and `worker_log_datefmt` (none is Python's own date, with milliseconds).
     ///
     /// # Errors
-    /// When it has a field that does not exist here, or is not a format at all.
+    /// When it is not a format at all. Fields that only Python knows are [told](Self::unknown) and stay empty.
     pub fn parse(text: &str, date: Option<&str>) -> Result<Self, FormatError> {
+        LazyLock::force(&STARTED);
         let malformed = || FormatError::Malformed(text.to_owned());
         let mut pieces = Vec::new();
         let mut rest = text;
@@ -86,11 +93,20 @@ impl Format {
             }
             let (name, after) = rest.strip_prefix('(').and_then(|r| r.split_once(')')).ok_or_else(malformed)?;
             let end = after.find(['s', 'd', 'f']).ok_or_else(malformed)?;
-            pieces.push(field(name, &after[..end]).ok_or_else(|| FormatError::UnknownField(name.to_owned()))?);
+            pieces.push(field(name, &after[..end]).ok_or_else(malformed)?);
             rest = &after[end + 1..];
         }
         push_text(&mut pieces, rest);
         Ok(Self { pieces, date: date.map(checked_date).transpose()? })
+    }
+
+    /// Its fields that only Python knows: those of a log record factory or of a filter.
+    pub fn unknown(&self) -> Vec<&str> {
+        let fields = self.pieces.iter().filter_map(|piece| match piece {
+            Piece::Field { field: Field::Unknown(name), .. } => Some(name.as_str()),
+            _ => None,
+        });
+        fields.collect()
     }
 
     /// Appends the line, without a newline.
@@ -100,14 +116,14 @@ impl Format {
                 Piece::Text(text) => out.push_str(text),
                 Piece::Field { field, left, width } => {
                     let start = out.len();
-                    self.write_field(out, *field, record);
+                    self.write_field(out, field, record);
                     pad(out, start, *left, *width);
                 }
             }
         }
     }
 
-    fn write_field(&self, out: &mut String, field: Field, record: &Record) {
+    fn write_field(&self, out: &mut String, field: &Field, record: &Record) {
         let path = record.file.unwrap_or("(unknown file)");
         let milliseconds = record.at.timestamp_subsec_millis();
         let _ = match field {
@@ -126,6 +142,11 @@ impl Format {
             Field::ProcessName => out.write_str(PROCESS_NAME),
             Field::Thread => write!(out, "{}", thread_number()),
             Field::ThreadName => out.write_str(std::thread::current().name().unwrap_or("Thread")),
+            // What Python has where nobody knows better.
+            Field::FuncName => out.write_str("(unknown function)"),
+            Field::TaskName => out.write_str("None"),
+            Field::RelativeCreated => write!(out, "{}", (record.at - *STARTED).num_milliseconds()),
+            Field::Unknown(_) => Ok(()),
         };
     }
 
@@ -174,7 +195,10 @@ fn field(name: &str, flags: &str) -> Option<Piece> {
         "processName" => Field::ProcessName,
         "thread" => Field::Thread,
         "threadName" => Field::ThreadName,
-        _ => return None,
+        "funcName" => Field::FuncName,
+        "relativeCreated" => Field::RelativeCreated,
+        "taskName" => Field::TaskName,
+        _ => Field::Unknown(name.to_owned()),
     };
     let left = flags.starts_with('-');
     let width = flags.trim_start_matches(['-', '0', '+', ' ']).split('.').next()?;
@@ -200,7 +224,7 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
-fn logger_name(target: &str) -> String {
+pub(super) fn logger_name(target: &str) -> String {
     let own = target.strip_prefix("celery_rs").map(|rest| format!("celery{rest}"));
     own.unwrap_or_else(|| target.to_owned()).replace("::", ".")
 }

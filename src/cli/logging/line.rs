@@ -13,7 +13,7 @@ use tracing::{
 };
 use tracing_subscriber::{Layer, layer::Context};
 
-use super::{Format, Sink, colour, format::Record};
+use super::{Layout, Sink, colour, format::Record};
 use crate::config::LogLevel;
 
 /// Libraries under us: what they report, our rooms report in Celery's words. Their warnings are shown at DEBUG only.
@@ -37,14 +37,15 @@ const LIBRARIES: &[&str] = &[
 /// A tracing layer that writes Celery's lines.
 pub(in crate::cli) struct CeleryLayer {
     level: LogLevel,
-    format: Format,
+    layout: Layout,
     colour: bool,
     sink: Sink,
 }
 
 impl CeleryLayer {
-    pub(in crate::cli) fn new(level: LogLevel, format: Format, colour: bool, sink: Sink) -> Self {
-        Self { level, format, colour, sink }
+    pub(in crate::cli) fn new(level: LogLevel, layout: Layout, colour: bool, sink: Sink) -> Self {
+        let colour = colour && layout != Layout::Json;
+        Self { level, layout, colour, sink }
     }
 
     fn shows(&self, metadata: &Metadata<'_>) -> bool {
@@ -56,7 +57,7 @@ impl CeleryLayer {
     fn write(&self, out: &mut String, level: LogLevel, record: &Record) {
         let colour = colour::of(level).filter(|_| self.colour);
         out.push_str(colour.unwrap_or_default());
-        self.format.write(out, record);
+        self.layout.write(out, record);
         if colour.is_some() {
             out.push_str(colour::RESET);
         }
@@ -80,10 +81,12 @@ impl<S: Subscriber> Layer<S> for CeleryLayer {
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let metadata = event.metadata();
-        BUFFERS.with_borrow_mut(|(message, line)| {
-            message.clear();
-            line.clear();
-            let mut visitor = Message { text: message, critical: false };
+        BUFFERS.with_borrow_mut(|Buffers { message, line, task_id, task_name }| {
+            for text in [&mut *message, &mut *line, &mut *task_id, &mut *task_name] {
+                text.clear();
+            }
+            let task = self.layout.shows_tasks().then_some((&mut *task_id, &mut *task_name));
+            let mut visitor = Message { text: message, critical: false, task };
             event.record(&mut visitor);
             let level = if visitor.critical { LogLevel::Critical } else { usual(*metadata.level()) };
             if level < self.level {
@@ -96,6 +99,8 @@ impl<S: Subscriber> Layer<S> for CeleryLayer {
                 file: metadata.file(),
                 line: metadata.line(),
                 message,
+                task_id,
+                task_name,
             };
             self.write(line, level, &record);
             self.sink.write(line);
@@ -103,15 +108,24 @@ impl<S: Subscriber> Layer<S> for CeleryLayer {
     }
 }
 
-thread_local! {
-    /// Message and line of the event being written.
-    static BUFFERS: RefCell<(String, String)> = const { RefCell::new((String::new(), String::new())) };
+/// Texts of the event being written.
+#[derive(Default)]
+struct Buffers {
+    message: String,
+    line: String,
+    task_id: String,
+    task_name: String,
 }
 
-/// Takes the message and the `critical` mark out of an event.
+thread_local! {
+    static BUFFERS: RefCell<Buffers> = RefCell::default();
+}
+
+/// Takes the message, the `critical` mark and, where they are shown, the task's id and name out of an event.
 struct Message<'a> {
     text: &'a mut String,
     critical: bool,
+    task: Option<(&'a mut String, &'a mut String)>,
 }
 
 impl Visit for Message<'_> {
@@ -122,8 +136,11 @@ impl Visit for Message<'_> {
     }
 
     fn record_str(&mut self, field: &Field, value: &str) {
-        if field.name() == "message" {
-            self.text.push_str(value);
+        match (field.name(), &mut self.task) {
+            ("message", _) => self.text.push_str(value),
+            ("task_id", Some((id, _))) => id.push_str(value),
+            ("task_name", Some((_, name))) => name.push_str(value),
+            _ => {}
         }
     }
 

@@ -2,16 +2,18 @@
 //!
 //! The rest of the crate only says `tracing::info!(...)`. Two conventions hold for it:
 //! - Python has a level above ERROR: `tracing::error!(critical = true, "...")` is a CRITICAL line.
-//! - Only the message is printed, as Celery's lines have nothing else; other fields are for other subscribers.
+//! - Only the message is printed, as Celery's lines have nothing else. `task_id` and `task_name` are shown by
+//!   `--log-format json`; other fields are for other subscribers.
 //!
 //! The logger's name (`%(name)s`) is the target, with Celery's dots: `celery_rs::worker::strategy` is
 //! `celery.worker.strategy`. Lines of libraries under us (the AMQP and Redis clients, TLS) show from WARNING on.
 //!
 //! Lines go through one thread that writes whole lines only, so that those of the children, who write to the same
-//! place, never end up in the middle of ours. Python's own logging in the children is not set up here.
+//! place, never end up in the middle of ours. Python's own logging in the children is set up by Celery itself there.
 
 mod colour;
 mod format;
+mod json;
 mod line;
 mod sink;
 #[cfg(test)]
@@ -28,6 +30,7 @@ use tracing_subscriber::{layer::SubscriberExt, util::SubscriberInitExt};
 use crate::config::LogLevel;
 
 pub use format::{Format, FormatError};
+pub(super) use json::Layout;
 pub(super) use line::CeleryLayer;
 pub(super) use sink::Sink;
 
@@ -38,8 +41,8 @@ pub(super) struct LogOptions {
     pub(super) level: LogLevel,
     /// A file instead of stderr; reopened when it is renamed away.
     pub(super) file: Option<PathBuf>,
-    /// `worker_log_format` and `worker_log_datefmt`.
-    pub(super) format: Format,
+    /// What a line looks like.
+    pub(super) layout: Layout,
     /// `--no-color` and `worker_log_color`; none asks the terminal.
     pub(super) colour: Option<bool>,
 }
@@ -54,7 +57,7 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 pub(super) fn install(options: LogOptions) -> io::Result<()> {
     let colour = options.file.is_none() && options.colour.unwrap_or(true) && io::stderr().is_terminal();
     let sink = Sink::open(options.file)?;
-    let layer = CeleryLayer::new(options.level, options.format, colour, sink.clone());
+    let layer = CeleryLayer::new(options.level, options.layout, colour, sink.clone());
     if tracing_subscriber::registry().with(layer).try_init().is_ok() {
         let _ = SINK.set(sink);
     }

@@ -20,6 +20,8 @@ fn written(format: &Format) -> String {
         file: Some("src/worker/strategy.rs"),
         line: Some(12),
         message: "hello %s",
+        task_id: "",
+        task_name: "",
     };
     format.write(&mut out, &record);
     out
@@ -40,8 +42,14 @@ fn fields_are_padded_and_named_as_in_python() {
 }
 
 #[test]
+fn fields_of_python_are_told_and_empty() {
+    let format = Format::parse("<%(request_id)s %(funcName)s %(taskName)s>", None).unwrap();
+    assert_eq!(format.unknown(), ["request_id"]);
+    assert_eq!(written(&format), "< (unknown function) None>");
+}
+
+#[test]
 fn formats_that_cannot_be_printed_are_refused() {
-    assert_eq!(Format::parse("%(funcName)s", None), Err(FormatError::UnknownField("funcName".to_owned())));
     for text in ["%s", "%(message)", "%(message"] {
         assert!(matches!(Format::parse(text, None), Err(FormatError::Malformed(_))), "{text}");
     }
@@ -49,11 +57,20 @@ fn formats_that_cannot_be_printed_are_refused() {
 }
 
 fn log_to_file(level: LogLevel, colour: bool, lines: impl FnOnce(&std::path::Path, &Sink)) -> Vec<String> {
+    let format = Format::parse("%(levelname)s %(message)s", None).unwrap();
+    log_laid_out(level, Layout::Lines(format), colour, lines)
+}
+
+fn log_laid_out(
+    level: LogLevel,
+    layout: Layout,
+    colour: bool,
+    lines: impl FnOnce(&std::path::Path, &Sink),
+) -> Vec<String> {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("w.log");
     let sink = Sink::open(Some(path.clone())).unwrap();
-    let format = Format::parse("%(levelname)s %(message)s", None).unwrap();
-    let layer = CeleryLayer::new(level, format, colour, sink.clone());
+    let layer = CeleryLayer::new(level, layout, colour, sink.clone());
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || lines(&path, &sink));
     sink.flush();
     fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
@@ -72,6 +89,22 @@ fn levels_are_pythons() {
         tracing::info!(target: "proj::tasks", "f");
     });
     assert_eq!(lines, ["INFO a 1", "WARNING b", "ERROR c", "CRITICAL d", "INFO f"]);
+}
+
+#[test]
+fn an_event_is_one_json_object() {
+    let lines = log_laid_out(LogLevel::Info, Layout::Json, true, |_, _| {
+        tracing::error!(target: "celery.worker.request", critical = true, "a \"quote\"\nand a line");
+        tracing::info!(target: "celery.worker.strategy", task_id = "id", task_name = "proj.add", "received");
+        tracing::info!(target: "celery.worker.strategy", "again");
+    });
+    let read: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(read[0]["message"], "a \"quote\"\nand a line");
+    assert_eq!((&read[0]["level"], &read[0]["logger"]), (&"CRITICAL".into(), &"celery.worker.request".into()));
+    assert_eq!(read[0]["process"], "MainProcess");
+    assert!(chrono::DateTime::parse_from_rfc3339(read[0]["time"].as_str().unwrap()).is_ok());
+    assert_eq!((&read[1]["task_id"], &read[1]["task_name"]), (&"id".into(), &"proj.add".into()));
+    assert_eq!(read[2].get("task_id"), None, "{}", lines[2]);
 }
 
 #[test]

@@ -17,15 +17,16 @@ impl Completion {
     /// message goes back.
     pub async fn duplicate(&self, info: &RequestInfo<'_>, embed: &Embed) -> Option<Ended> {
         let meta = self.success(&info.headers.id).await?;
-        tracing::info!(target: "celery.app.trace", "Task {} Task already completed successfully.", info.label());
+        tracing::info!(target: "celery.app.trace", task_id = info.id(), task_name = info.name(),
+            "Task {} Task already completed successfully.", info.label());
         let has_links = !embed.callbacks.is_empty() || !embed.chain.is_empty();
         let were_sent = meta.children.is_some_and(|children| !children.is_empty());
         if has_links
             && !were_sent
             && let Err(error) = self.send_links(info, embed, &meta.result, &mut Vec::new()).await
         {
-            tracing::error!(target: "celery.app.trace",
-                "Failed to dispatch chain/callbacks for deduplicated task {}: {error}", info.headers.id);
+            tracing::error!(target: "celery.app.trace", task_id = info.id(), task_name = info.name(),
+            "Failed to dispatch chain/callbacks for deduplicated task {}: {error}", info.headers.id);
             let exception = exception_repr(&reject(&error.to_string(), true));
             let traceback = String::new();
             return Some(Ended::Rejected { requeue: true, exception, traceback, stores_failure: false });
@@ -40,7 +41,7 @@ impl Completion {
             return None;
         }
         let meta = self.success(&info.headers.id).await?;
-        tracing::warn!(target: "celery.worker.request",
+        tracing::warn!(target: "celery.worker.request", task_id = info.id(), task_name = info.name(),
             "Task {} succeeded before the worker was lost: {exception}", info.label());
         Some(Ended::AlreadySucceeded { repr: Some(saferepr(&meta.result, REPR_MAX)) })
     }

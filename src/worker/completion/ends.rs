@@ -128,10 +128,12 @@ pub(super) fn log(info: &RequestInfo<'_>, ended: &Ended, runtime: Duration) {
     let task = || info.label();
     match ended {
         Ended::Success { repr } => {
-            tracing::info!(target: TRACE, "Task {} succeeded in {}s: {repr}", task(), runtime.as_secs_f64());
+            tracing::info!(target: TRACE, task_id = info.id(), task_name = info.name(),
+                "Task {} succeeded in {}s: {repr}", task(), runtime.as_secs_f64());
         }
         Ended::Failure { exception, traceback, .. } => {
-            tracing::error!(target: TRACE, "Task {} raised unexpected: {exception}\n{traceback}", task());
+            tracing::error!(target: TRACE, task_id = info.id(), task_name = info.name(),
+                "Task {} raised unexpected: {exception}\n{traceback}", task());
         }
         // Logged where the time of the retry is known, where the duplicate is found, where the message is refused.
         Ended::Retry { .. }
@@ -139,10 +141,17 @@ pub(super) fn log(info: &RequestInfo<'_>, ended: &Ended, runtime: Duration) {
         | Ended::Undecodable { .. }
         | Ended::Exits { .. }
         | Ended::OutOfMemory { .. } => {}
-        Ended::Ignored => tracing::info!(target: TRACE, "Task {} ignored", task()),
-        Ended::Rejected { exception, .. } => tracing::warn!(target: TRACE, "Task {} {exception}", task()),
+        Ended::Ignored => {
+            tracing::info!(target: TRACE, task_id = info.id(), task_name = info.name(),
+                "Task {} ignored", task())
+        }
+        Ended::Rejected { exception, .. } => {
+            tracing::warn!(target: TRACE, task_id = info.id(), task_name = info.name(),
+                "Task {} {exception}", task())
+        }
         Ended::Internal { exception, traceback } => {
-            tracing::error!(target: TRACE, "Task {} INTERNAL ERROR: {exception}\n{traceback}", task());
+            tracing::error!(target: TRACE, task_id = info.id(), task_name = info.name(),
+                "Task {} INTERNAL ERROR: {exception}\n{traceback}", task());
         }
     }
 }

@@ -58,7 +58,8 @@ impl Completion {
     pub(super) async fn fail(&self, info: &RequestInfo<'_>, exception: &ExceptionInfo) {
         let embed = self.embed(info);
         if let Err(error) = self.mark_as_failure(info, embed, exception, Vec::new()).await {
-            tracing::error!(target: "celery.worker.request", "Task {} failure could not be stored: {error}", info.label());
+            tracing::error!(target: "celery.worker.request", task_id = info.id(), task_name = info.name(),
+            "Task {} failure could not be stored: {error}", info.label());
         }
     }
 

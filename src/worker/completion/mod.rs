@@ -143,6 +143,16 @@ impl std::fmt::Debug for Completion {
 }
 
 impl RequestInfo<'_> {
+    /// The task's id, as lines of the log have it.
+    pub(super) fn id(&self) -> &str {
+        &self.headers.id
+    }
+
+    /// The task's name for people.
+    pub(super) fn name(&self) -> &str {
+        self.headers.display_name()
+    }
+
     /// Whether the result is kept: the message's word, else the task's.
     pub(super) fn stores_result(&self) -> bool {
         !self.headers.ignore_result.unwrap_or(self.options.ignore_result)

@@ -96,7 +96,8 @@ impl Completion {
         }
         if let Err(error) = self.send_again(info, &embed, retries, eta, lost).await {
             let reason = exception_repr(&publish_failure(&error));
-            tracing::error!(target: "celery.app.trace", "Task {} retry could not be sent: {error}", info.label());
+            tracing::error!(target: "celery.app.trace", task_id = info.id(), task_name = info.name(),
+            "Task {} retry could not be sent: {error}", info.label());
             self.fail(info, &reject(&reason, false)).await;
             return Ended::Rejected {
                 requeue: false,
@@ -125,7 +126,8 @@ impl Completion {
                 return self.not_stored(&error.to_string());
             }
         }
-        tracing::info!(target: "celery.app.trace", "Task {} retry: {reason}", info.label());
+        tracing::info!(target: "celery.app.trace", task_id = info.id(), task_name = info.name(),
+            "Task {} retry: {reason}", info.label());
         Ended::Retry { exception: shown.unwrap_or_else(|| "None".to_owned()), traceback }
     }
 

@@ -23,7 +23,8 @@ pub(super) fn conclude(request: &mut Request, services: &Services, ended: Ended,
         Ended::Undecodable { disallowed: true, .. } => EndKind::Rejected { requeue: false },
         Ended::Undecodable { .. } => EndKind::Done,
         Ended::OutOfMemory { exception, .. } => {
-            error!(target: "celery.worker.request", critical = true, "Process got: {exception} in {request}");
+            error!(target: "celery.worker.request", critical = true, task_id = request.id(), task_name = request.name(),
+                "Process got: {exception} in {request}");
             // Celery's worker ends of it, and the message that it still holds comes back to the next one. A task that
             // runs out of memory once more is a failure like any other: it must not come back for ever.
             if request.redelivered { EndKind::Failed } else { EndKind::Rejected { requeue: true } }
@@ -93,7 +94,8 @@ fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate
             }
         }
         Ended::Internal { exception, traceback } => {
-            error!(target: "celery.worker.request", "Task handler raised error: {exception}\n{traceback}");
+            error!(target: "celery.worker.request", task_id = request.id(), task_name = request.name(),
+                "Task handler raised error: {exception}\n{traceback}");
             rejected();
             if sends {
                 events.failed(headers, &exception, Some(&traceback));
@@ -121,6 +123,7 @@ fn refuse_in_child(request: &Request, services: &Services, exception: &str, disa
             "Received invalid task message: {exception}\nThe message has been ignored and discarded. {request}");
         services.signals.rejected(&request.message, Some(exception));
     } else {
-        error!(target: "celery.worker.consumer.consumer", critical = true, "Can't decode message body: {exception} {request}");
+        error!(target: "celery.worker.consumer.consumer", critical = true, task_id = request.id(), task_name = request.name(),
+            "Can't decode message body: {exception} {request}");
     }
 }

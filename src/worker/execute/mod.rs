@@ -121,10 +121,12 @@ async fn drop_revoked(mut request: Request, reason: DiscardReason, services: &Se
     request.count_finished(EndState::Revoked, 0.0);
     match &reason {
         DiscardReason::RevokedByHeader(stamp) => {
-            log_info!(target: "celery.worker.request", "Discarding revoked task: {request} (revoked by header: {stamp})");
+            log_info!(target: "celery.worker.request", task_id = request.id(), task_name = request.name(),
+                "Discarding revoked task: {request} (revoked by header: {stamp})");
         }
         DiscardReason::Revoked | DiscardReason::Expired => {
-            log_info!(target: "celery.worker.request", "Discarding revoked task: {request}");
+            log_info!(target: "celery.worker.request", task_id = request.id(), task_name = request.name(),
+                "Discarding revoked task: {request}");
         }
     }
     if reason == DiscardReason::Expired {
@@ -156,7 +158,8 @@ fn begin(request: &mut Request, services: &Services, accepted: Accepted) {
     if sends_events(request, services) {
         services.events.started(&request.headers);
     }
-    debug!(target: "celery.worker.request", "Task accepted: {request} pid:{}", accepted.pid);
+    debug!(target: "celery.worker.request", task_id = request.id(), task_name = request.name(),
+        "Task accepted: {request} pid:{}", accepted.pid);
 }
 
 /// Waits until a request expires, which one without `expires` never does.

@@ -138,11 +138,13 @@ async fn limited(
             biased;
             outcome = &mut work => return Ok(outcome),
             limit = &mut hard => {
-                error!(target: "celery.worker.request", "Hard time limit ({}s) exceeded for {request}", python_seconds(limit));
+                error!(target: "celery.worker.request", task_id = request.id(), task_name = request.name(),
+                    "Hard time limit ({}s) exceeded for {request}", python_seconds(limit));
                 break Ok(Outcome::TimeLimitExceeded(limit));
             }
             limit = &mut soft, if !cancelled.is_cancelled() => {
-                warn!(target: "celery.worker.request", "Soft time limit ({}s) exceeded for {request}", python_seconds(limit));
+                warn!(target: "celery.worker.request", task_id = request.id(), task_name = request.name(),
+                    "Soft time limit ({}s) exceeded for {request}", python_seconds(limit));
                 cancelled.cancel();
             }
             Some(signal) = signals.recv() => match signal {

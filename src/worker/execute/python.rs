@@ -109,7 +109,8 @@ impl Watched<'_> {
         match progress {
             Progress::SoftTimeLimit(limit) => {
                 let seconds = python_seconds(limit);
-                warn!(target: "celery.worker.request", "Soft time limit ({seconds}s) exceeded for {}", self.request);
+                warn!(target: "celery.worker.request", task_id = self.request.id(), task_name = self.request.name(),
+                "Soft time limit ({seconds}s) exceeded for {}", self.request);
             }
             Progress::Signalled(signum) if !self.cancelled && !self.revoked => {
                 self.revoked = true;
@@ -159,7 +160,8 @@ impl Watched<'_> {
         if let Some(stored) = report.stored
             && let Err(failure) = store(self.services, stored).await
         {
-            error!(target: "celery.worker.request", "Task {} result could not be stored: {failure}", self.request);
+            error!(target: "celery.worker.request", task_id = self.request.id(), task_name = self.request.name(),
+                "Task {} result could not be stored: {failure}", self.request);
         }
         conclude(&mut self.request, self.services, report.ended, report.runtime);
     }
@@ -179,7 +181,8 @@ impl Watched<'_> {
         }
         if options.acks_late && options.reject_on_worker_lost && !retries {
             requeue(&mut self.request, self.services);
-            return error!(target: "celery.worker.request", "Task handler raised error: {shown}");
+            return error!(target: "celery.worker.request", task_id = self.request.id(), task_name = self.request.name(),
+                "Task handler raised error: {shown}");
         }
         let ended = self.services.completion.worker_lost(&info(&self.request, self.services), text).await;
         // A task that had stored its success, or that is tried again, is not a failure.
@@ -188,7 +191,8 @@ impl Watched<'_> {
                 // Where it could be tried again and was often enough, it does not come back.
                 let end = if retries { EndKind::Failed } else { EndKind::Lost };
                 conclude_as(end, &mut self.request, self.services, ended, 0.0);
-                error!(target: "celery.worker.request", "Task handler raised error: {shown}");
+                error!(target: "celery.worker.request", task_id = self.request.id(), task_name = self.request.name(),
+                "Task handler raised error: {shown}");
             }
             _ => conclude(&mut self.request, self.services, ended, 0.0),
         }
@@ -200,8 +204,10 @@ impl Watched<'_> {
         }
         let seconds = python_seconds(limit);
         let ended = self.services.completion.time_limit_exceeded(&info(&self.request, self.services), limit).await;
-        error!(target: "celery.worker.request", "Task handler raised error: TimeLimitExceeded({seconds})");
-        error!(target: "celery.worker.request", "Hard time limit ({seconds}s) exceeded for {}", self.request);
+        error!(target: "celery.worker.request", task_id = self.request.id(), task_name = self.request.name(),
+                "Task handler raised error: TimeLimitExceeded({seconds})");
+        error!(target: "celery.worker.request", task_id = self.request.id(), task_name = self.request.name(),
+                "Hard time limit ({seconds}s) exceeded for {}", self.request);
         conclude_as(EndKind::TimedOut, &mut self.request, self.services, ended, limit.as_secs_f64());
     }
 }
