@@ -220,7 +220,8 @@ def test_terminate_by_other_signals(base, signal):
         run.wait_event("task-revoked", id)
         gate.touch()
 
-    base.compare(scenario)
+    why = "the main process stores REVOKED, and the child the failure that the limit is, in either order"
+    base.compare(scenario, may_differ={"documents": why} if signal == "SIGUSR1" else {})
 
 
 def test_revokes_grow_old(pair_with):
