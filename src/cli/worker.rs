@@ -42,7 +42,7 @@ enum Failure {
 /// Runs a worker until it is told to stop.
 pub(super) fn run(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[String], program: &str) -> Exit {
     let directory = env::current_dir().unwrap_or_else(|_| ".".into());
-    let ended = start(app, global, options, words).or_else(|failure| match failure {
+    let ended = start(app, global, options, words, &directory).or_else(|failure| match failure {
         Failure::Usage(error) => Ok(error.exit(program)),
         Failure::Said(message, exit) => Err((message, exit)),
         Failure::Detach(daemon) => detach::start(&daemon, words, &directory),
@@ -58,7 +58,14 @@ pub(super) fn run(app: App, global: GlobalOptions, options: &WorkerOptions, word
     exit
 }
 
-fn start(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[String]) -> Result<Exit, Failure> {
+/// `directory` is where this process was started.
+fn start(
+    app: App,
+    global: GlobalOptions,
+    options: &WorkerOptions,
+    words: &[String],
+    directory: &Path,
+) -> Result<Exit, Failure> {
     let args = convert::worker_args(global, options).map_err(Failure::Usage)?;
     if let Some(reason) = refused::refused(options) {
         return Err(Failure::Usage(UsageError::worker(reason)));
@@ -66,6 +73,7 @@ fn start(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[Stri
     if let Some(directory) = &args.workdir {
         change_directory(directory)?;
     }
+    let words = &staying(words);
     if args.app.is_none() && app.tasks().next().is_some() {
         without_celery(options, &args.hostname)?;
     }
@@ -75,7 +83,7 @@ fn start(app: App, global: GlobalOptions, options: &WorkerOptions, words: &[Stri
     let exit = runtime.block_on(work(app, &args, options.beat, words, Arc::clone(&shutdowns)));
     runtime.shutdown_background();
     let restart = shutdowns.lock().unwrap_or_else(PoisonError::into_inner).restart();
-    if restart && exit.is_ok() { Err(failure(exec_again())) } else { exit }
+    if restart && exit.is_ok() { Err(failure(exec_again(directory))) } else { exit }
 }
 
 /// What Celery's own command line does for a Python app: a daemon, another user.
@@ -272,10 +280,38 @@ fn failure(message: String) -> Failure {
     Failure::Said(message, exit::FAILURE)
 }
 
-/// Replaces this process by a new one of the same command line; returns only with a reason why not.
-fn exec_again() -> String {
+/// The words for Celery, which goes to `--workdir` too: from there, a relative one would lead further.
+fn staying(words: &[String]) -> Vec<String> {
+    let mut is_value = false;
+    let stay = |word: &String| match word.split_once('=') {
+        _ if std::mem::replace(&mut is_value, word == "--workdir") => ".".to_owned(),
+        Some(("--workdir", _)) => "--workdir=.".to_owned(),
+        _ => word.clone(),
+    };
+    words.iter().map(stay).collect()
+}
+
+/// Replaces this process by a new one of the same command line, where it was started; returns only with a reason why not.
+fn exec_again(directory: &Path) -> String {
     logging::flush();
     let program = env::current_exe().unwrap_or_else(|_| "celery-rs".into());
-    let error = Command::new(program).args(env::args_os().skip(1)).exec();
+    let error = Command::new(program).args(env::args_os().skip(1)).current_dir(directory).exec();
     format!("the worker cannot be started again: {error}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn celery_stays_where_this_process_has_gone() {
+        for (given, left) in [
+            ("--workdir sub -A proj worker -c 2", "--workdir . -A proj worker -c 2"),
+            ("--workdir=a/b=c -A proj worker", "--workdir=. -A proj worker"),
+            ("-A proj worker .key=--workdir", "-A proj worker .key=--workdir"),
+        ] {
+            let words: Vec<String> = given.split(' ').map(str::to_owned).collect();
+            assert_eq!(staying(&words).join(" "), left);
+        }
+    }
 }
