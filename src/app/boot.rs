@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     app::{Announcer, App, AppError, Door, scale, serializers},
-    config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs, celerys_words},
+    config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs},
     ipc::Manifest,
     pool::prefork::{Zygote, ZygoteCommand},
     serialization::{Map, Value, json},
@@ -203,7 +203,7 @@ fn log_format(json: bool) -> Vec<(OsString, OsString)> {
 pub(super) async fn launch(words: &[String], json_log: bool) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
     let program =
         std::env::current_exe().map_err(|error| AppError::unsupported(format!("cannot find this program: {error}")))?;
-    let options = crate::ipc::ZygoteOptions { argv: celerys_words(words) };
+    let options = crate::ipc::ZygoteOptions { argv: crate::config::celerys_words(words) };
     let command = ZygoteCommand {
         program,
         args: vec![ZYGOTE_COMMAND.into(), options.to_json().into()],

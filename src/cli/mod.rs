@@ -21,6 +21,7 @@ mod report;
 mod signals;
 mod stacks;
 mod usage;
+mod workdir;
 mod worker;
 
 use std::{env, ffi::OsString, io, path::Path, process::ExitCode};

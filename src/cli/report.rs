@@ -2,7 +2,7 @@
 
 use std::{env, io::Write as _, path::Path};
 
-use super::{args::GlobalOptions, exit::Exit, usage::UsageError};
+use super::{args::GlobalOptions, exit::Exit, workdir};
 use crate::app;
 
 const FEATURES: [(&str, bool); 3] =
@@ -10,9 +10,10 @@ const FEATURES: [(&str, bool); 3] =
 
 /// Prints it. `words` is the command line without the program, which Celery reads.
 pub(super) fn report(global: GlobalOptions, words: &[String], program: &str) -> Exit {
-    if let Some(Err(error)) = global.workdir.as_deref().map(|path| env::set_current_dir(Path::new(path))) {
-        return UsageError::global(format!("Invalid value for '--workdir': {error}")).exit(program);
-    }
+    let words = match workdir::enter(global.workdir.as_deref().map(Path::new), words) {
+        Ok(words) => words,
+        Err(error) => return error.exit(program),
+    };
     let features: Vec<&str> = FEATURES.iter().filter(|(_, is_there)| *is_there).map(|(name, _)| *name).collect();
     let program = env::current_exe().map(|path| path.display().to_string()).unwrap_or_default();
     println!("\ncelery-rs -> {} [{}] {program}", env!("CARGO_PKG_VERSION"), features.join(" "));
@@ -26,7 +27,7 @@ pub(super) fn report(global: GlobalOptions, words: &[String], program: &str) -> 
         .build()
         .map_err(|error| (error.to_string(), 1))
         .and_then(|runtime| {
-            runtime.block_on(app::report(words)).map_err(|error| (error.to_string(), error.exit_code()))
+            runtime.block_on(app::report(&words)).map_err(|error| (error.to_string(), error.exit_code()))
         });
     let Err((message, code)) = reported else { return super::exit::OK };
     eprintln!("{message}");

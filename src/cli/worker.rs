@@ -25,6 +25,7 @@ use super::{
     privileges, refused,
     signals::{self, Shutdowns},
     usage::UsageError,
+    workdir,
 };
 use crate::{
     app::{App, AppError, Booted, DaemonOptions, Door, StopReason},
@@ -70,10 +71,7 @@ fn start(
     if let Some(reason) = refused::refused(options) {
         return Err(Failure::Usage(UsageError::worker(reason)));
     }
-    if let Some(directory) = &args.workdir {
-        change_directory(directory)?;
-    }
-    let words = &staying(words);
+    let words = &workdir::enter(args.workdir.as_deref(), words).map_err(Failure::Usage)?;
     if args.app.is_none() && app.tasks().next().is_some() {
         without_celery(options, &args.hostname)?;
     }
@@ -270,25 +268,8 @@ fn boot_failure(error: &AppError) -> Failure {
     Failure::Said(error.to_string(), Exit(u8::try_from(error.exit_code()).unwrap_or(exit::FAILURE.0)))
 }
 
-fn change_directory(directory: &Path) -> Result<(), Failure> {
-    env::set_current_dir(directory).map_err(|error| {
-        Failure::Usage(UsageError::global(format!("Invalid value for '--workdir': {}: {error}", directory.display())))
-    })
-}
-
 fn failure(message: String) -> Failure {
     Failure::Said(message, exit::FAILURE)
-}
-
-/// The words for Celery, which goes to `--workdir` too: from there, a relative one would lead further.
-fn staying(words: &[String]) -> Vec<String> {
-    let mut is_value = false;
-    let stay = |word: &String| match word.split_once('=') {
-        _ if std::mem::replace(&mut is_value, word == "--workdir") => ".".to_owned(),
-        Some(("--workdir", _)) => "--workdir=.".to_owned(),
-        _ => word.clone(),
-    };
-    words.iter().map(stay).collect()
 }
 
 /// Replaces this process by a new one of the same command line, where it was started; returns only with a reason why not.
@@ -297,21 +278,4 @@ fn exec_again(directory: &Path) -> String {
     let program = env::current_exe().unwrap_or_else(|_| "celery-rs".into());
     let error = Command::new(program).args(env::args_os().skip(1)).current_dir(directory).exec();
     format!("the worker cannot be started again: {error}")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn celery_stays_where_this_process_has_gone() {
-        for (given, left) in [
-            ("--workdir sub -A proj worker -c 2", "--workdir . -A proj worker -c 2"),
-            ("--workdir=a/b=c -A proj worker", "--workdir=. -A proj worker"),
-            ("-A proj worker .key=--workdir", "-A proj worker .key=--workdir"),
-        ] {
-            let words: Vec<String> = given.split(' ').map(str::to_owned).collect();
-            assert_eq!(staying(&words).join(" "), left);
-        }
-    }
 }

@@ -9,8 +9,8 @@ use crate::{
     broker::{BrokerError, BrokerErrorKind, Connection, Deliveries, Delivery},
     control::{Node, request::ControlRequest},
     event::Clock,
-    protocol::{DeliveryInfo, Exchange, ExchangeType, Headers, Message, Properties, Queue, Route},
-    serialization::{Map, Value, decode, encode},
+    protocol::{Exchange, ExchangeType, Message, Queue, Route},
+    serialization::{Map, Value, encode, map},
     worker::SessionHook,
 };
 
@@ -96,10 +96,7 @@ impl Listener {
     }
 
     fn read(&self, message: &Message) -> Result<ControlRequest, String> {
-        let Properties { content_type, content_encoding, .. } = &message.properties;
-        let content_type = content_type.as_deref().unwrap_or("application/data");
-        let content_encoding = content_encoding.as_deref().unwrap_or("utf-8");
-        let body = decode(&message.body, content_type, content_encoding, &self.node.options.accept);
+        let body = message.decode(&self.node.options.accept);
         ControlRequest::from_value(body.map_err(|failure| failure.to_string())?)
     }
 
@@ -123,20 +120,8 @@ impl Listener {
             Ok(encoded) => encoded,
             Err(failure) => return error!(target: "celery.worker.pidbox", "Control command error: {failure}"),
         };
-        let clock = Value::from(self.clock.forward());
-        let headers = Map::from_iter([("ticket".to_owned(), ticket), ("clock".to_owned(), clock)]);
-        let message = Message {
-            headers: Headers::new(headers),
-            properties: Properties {
-                content_type: Some(encoded.content_type.to_owned()),
-                content_encoding: Some(encoded.content_encoding.to_owned()),
-                delivery_mode: Some(1),
-                priority: Some(0),
-                delivery_info: DeliveryInfo { exchange: exchange.clone(), routing_key: routing_key.clone() },
-                ..Properties::default()
-            },
-            body: encoded.body,
-        };
+        let headers = map([("ticket", ticket), ("clock", self.clock.forward().into())]);
+        let message = Message::transient(encoded, headers, exchange.clone(), routing_key.clone());
         let route = reply_route(exchange, routing_key);
         if let Err(failure) = self.connection.publish(&route, message).await {
             // Whoever asked may be gone, and their queue with them.

@@ -3,7 +3,7 @@
 use crate::{
     control::{CommandError, Node, arguments::Arguments, error::ok},
     protocol::{Exchange, Queue},
-    serialization::{Map, Value},
+    serialization::{Map, Value, map},
 };
 
 pub(super) async fn active_queues(node: &Node, _: Arguments) -> Result<Value, CommandError> {
@@ -43,7 +43,7 @@ fn made_up(name: &str, arguments: &Arguments) -> Result<Queue, CommandError> {
 fn as_dict(queue: &Queue) -> Value {
     let durations = |name: &str| queue.arguments.get(name).and_then(Value::as_f64).map(|millis| millis / 1000.0);
     let limit = |name: &str| queue.arguments.get(name).cloned().unwrap_or_default();
-    dict([
+    map([
         ("name", queue.name.as_str().into()),
         ("exchange", exchange_dict(&queue.exchange)),
         ("routing_key", queue.routing_key.as_str().into()),
@@ -63,10 +63,11 @@ fn as_dict(queue: &Queue) -> Value {
         ("max_length_bytes", limit("x-max-length-bytes")),
         ("max_priority", limit("x-max-priority")),
     ])
+    .into()
 }
 
 fn exchange_dict(exchange: &Exchange) -> Value {
-    dict([
+    map([
         ("name", exchange.name.as_str().into()),
         ("type", exchange.kind.as_str().into()),
         ("arguments", table(&exchange.arguments)),
@@ -76,15 +77,17 @@ fn exchange_dict(exchange: &Exchange) -> Value {
         ("delivery_mode", Value::Null),
         ("no_declare", exchange.no_declare.into()),
     ])
+    .into()
 }
 
 fn binding((exchange, routing_key): &(Exchange, String)) -> Value {
-    dict([
+    map([
         ("exchange", exchange_dict(exchange)),
         ("routing_key", routing_key.as_str().into()),
         ("arguments", Value::Null),
         ("unbind_arguments", Value::Null),
     ])
+    .into()
 }
 
 /// kombu leaves it null unless it was said.
@@ -95,8 +98,4 @@ fn declared_as(no_declare: bool) -> Value {
 /// kombu leaves tables null that nobody gave.
 fn table(arguments: &Map) -> Value {
     if arguments.is_empty() { Value::Null } else { Value::Map(arguments.clone()) }
-}
-
-fn dict<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    Value::Map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }

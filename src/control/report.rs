@@ -9,6 +9,7 @@ use crate::{
     control::{CommandError, Node, arguments::Arguments, error::ok, settings},
     protocol::repr::repr,
     serialization::Value,
+    worker::memory,
 };
 
 /// Samples that `memdump` shows at most.
@@ -67,10 +68,8 @@ pub(super) async fn objgraph(node: &Node, arguments: Arguments) -> Result<Value,
 
 /// Memory of this process that is in RAM, as Celery's `humanbytes` words it; none where the system does not say.
 fn resident() -> Option<String> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: f64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
-    Some(human_bytes(kibibytes * 1024.0))
+    let bytes = memory::resident(std::process::id())?;
+    Some(human_bytes(bytes as f64))
 }
 
 fn human_bytes(bytes: f64) -> String {

@@ -12,7 +12,7 @@ use crate::{
     control::{CommandError, Node, arguments::Arguments},
     ipc::PoolKind,
     pool::{Pool, Writes},
-    serialization::{Map, Value},
+    serialization::{Map, Value, map},
     worker::AutoscaleInfo,
 };
 
@@ -189,7 +189,7 @@ fn owned((name, value): (&str, Value)) -> (String, Value) {
 }
 
 fn dict<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    Value::Map(fields.into_iter().map(owned).collect())
+    map(fields).into()
 }
 
 #[cfg(test)]

@@ -19,8 +19,8 @@ use tracing::{debug, warn};
 use crate::{
     broker::Publish,
     event::EventOptions,
-    protocol::{DeliveryInfo, Exchange, Headers, Message, Properties, Queue, Route},
-    serialization::{Encoded, Map, Value, encode},
+    protocol::{Exchange, Message, Queue, Route},
+    serialization::{Map, Value, encode, map},
 };
 
 /// Events in one `task.multi` message at most.
@@ -149,7 +149,8 @@ impl EventPump {
             Ok(encoded) => encoded,
             Err(failure) => return self.fail(&format!("cannot encode event: {failure}")),
         };
-        let message = self.message(encoded, hostname, routing_key);
+        let headers = map([("hostname", hostname.into())]);
+        let message = Message::transient(encoded, headers, self.exchange.name.clone(), routing_key.to_owned());
         let route = Route {
             exchange: self.exchange.name.clone(),
             exchange_type: self.exchange.kind.clone(),
@@ -169,25 +170,6 @@ impl EventPump {
             debug!(target: "celery.events.dispatcher", "{reason}");
         } else {
             warn!(target: "celery.events.dispatcher", "{reason}");
-        }
-    }
-
-    fn message(&self, encoded: Encoded, hostname: String, routing_key: &str) -> Message {
-        let headers = Map::from_iter([("hostname".to_owned(), Value::from(hostname))]);
-        Message {
-            headers: Headers::new(headers),
-            properties: Properties {
-                content_type: Some(encoded.content_type.to_owned()),
-                content_encoding: Some(encoded.content_encoding.to_owned()),
-                delivery_mode: Some(1),
-                priority: Some(0),
-                delivery_info: DeliveryInfo {
-                    exchange: self.exchange.name.clone(),
-                    routing_key: routing_key.to_owned(),
-                },
-                ..Properties::default()
-            },
-            body: encoded.body,
         }
     }
 }

@@ -19,8 +19,8 @@ use crate::{
         peers::{Change, Drift, Peers},
     },
     producer::{Apply, Producer},
-    protocol::{Exchange, ExchangeType, Message, Properties, Queue, Signature, repr::repr},
-    serialization::{AcceptContent, Map, Value, decode},
+    protocol::{Exchange, ExchangeType, Message, Queue, Signature, repr::repr},
+    serialization::{AcceptContent, Map, Value, map},
     worker::SessionHook,
 };
 
@@ -120,10 +120,7 @@ impl Gossip {
     }
 
     fn read(&self, message: &Message) -> Result<Map, String> {
-        let Properties { content_type, content_encoding, .. } = &message.properties;
-        let content_type = content_type.as_deref().unwrap_or("application/data");
-        let content_encoding = content_encoding.as_deref().unwrap_or("utf-8");
-        match decode(&message.body, content_type, content_encoding, &self.0.options.accept) {
+        match message.decode(&self.0.options.accept) {
             Ok(Value::Map(event)) => Ok(event),
             Ok(_) => Err("an event of a worker is not an object".to_owned()),
             Err(failure) => Err(failure.to_string()),
@@ -240,10 +237,6 @@ fn warn_of(node: &str, drift: &Drift) {
     warn!(target: "celery.events.state",
         "Substantial drift from {node} may mean clocks are out of sync.  Current drift is {} seconds.  [orig: {} recv: {}]",
         drift.seconds, shown(drift.ours), shown(drift.theirs));
-}
-
-fn map<const COUNT: usize>(fields: [(&str, Value); COUNT]) -> Map {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 /// What panics never leaves it half-written.

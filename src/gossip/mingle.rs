@@ -8,8 +8,8 @@ use tracing::{info, warn};
 use crate::{
     broker::{BrokerError, BrokerErrorKind, Connection, Deliveries, Delivery},
     event::Clock,
-    protocol::{DeliveryInfo, Exchange, ExchangeType, Headers, Message, Properties, Queue, Route},
-    serialization::{AcceptContent, Map, Value, decode, encode},
+    protocol::{Exchange, ExchangeType, Message, Properties, Queue, Route},
+    serialization::{AcceptContent, Map, Value, decode, encode, map},
     worker::{SessionHook, WorkerHandle},
 };
 
@@ -113,32 +113,21 @@ impl Mingle {
     /// The request; none when the worker is ending.
     async fn hello(&self, oid: &str) -> Option<Message> {
         let revoked = self.handle.ask(|dispatcher| dispatcher.revoked_ids()).await?;
-        let arguments = dict([("from_node", self.options.hostname.as_str().into()), ("revoked", revoked.into())]);
-        let reply_to = dict([("exchange", self.reply_exchange().into()), ("routing_key", oid.into())]);
-        let body = dict([
+        let arguments = map([("from_node", self.options.hostname.as_str().into()), ("revoked", revoked.into())]);
+        let reply_to = map([("exchange", self.reply_exchange().into()), ("routing_key", oid.into())]);
+        let body = map([
             ("method", "hello".into()),
-            ("arguments", arguments),
+            ("arguments", arguments.into()),
             ("destination", Value::Null),
             ("pattern", Value::Null),
             ("matcher", Value::Null),
             ("ticket", uuid::Uuid::new_v4().to_string().into()),
-            ("reply_to", reply_to),
+            ("reply_to", reply_to.into()),
         ]);
-        let encoded = encode(&body, &self.options.serializer).ok()?;
+        let encoded = encode(&Value::Map(body), &self.options.serializer).ok()?;
         let expires = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default() + PATIENCE;
-        let headers = [("clock", Value::from(self.mailbox_clock.forward())), ("expires", expires.as_secs_f64().into())];
-        Some(Message {
-            headers: Headers::new(headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()),
-            properties: Properties {
-                content_type: Some(encoded.content_type.to_owned()),
-                content_encoding: Some(encoded.content_encoding.to_owned()),
-                delivery_mode: Some(1),
-                priority: Some(0),
-                delivery_info: DeliveryInfo { exchange: self.exchange(), routing_key: String::new() },
-                ..Properties::default()
-            },
-            body: encoded.body,
-        })
+        let headers = map([("clock", self.mailbox_clock.forward().into()), ("expires", expires.as_secs_f64().into())]);
+        Some(Message::transient(encoded, headers, self.exchange(), String::new()))
     }
 
     fn route(&self) -> Route {
@@ -190,8 +179,4 @@ impl SessionHook for Mingle {
 
 fn transient(name: String, kind: ExchangeType) -> Exchange {
     Exchange { durable: false, ..Exchange::new(name, kind) }
-}
-
-fn dict<const N: usize>(fields: [(&str, Value); N]) -> Value {
-    Value::Map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
 }

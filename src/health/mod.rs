@@ -4,8 +4,8 @@
 //! Nothing here runs unless it was asked for, and nothing counts here.
 
 mod checks;
-mod memory;
 mod page;
+mod processor;
 mod progress;
 mod reading;
 mod server;

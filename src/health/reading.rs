@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use crate::{
-    health::{checks::Subject, memory},
+    health::{checks::Subject, processor},
     pool::Census,
     task::{Runner, TaskDefinition},
-    worker::{Holdings, LinkPhase},
+    worker::{Holdings, LinkPhase, memory},
 };
 
 /// What one scrape is told.
@@ -63,7 +63,7 @@ impl Reading {
             pool: subject.pool.as_ref().map(|pool| (pool.size() as u64, pool.census())),
             resident: memory::resident(std::process::id()),
             children: pids.into_iter().filter_map(|pid| memory::resident(pid.cast_unsigned())).collect(),
-            cpu_seconds: memory::cpu_seconds(),
+            cpu_seconds: processor::cpu_seconds(),
         }
     }
 }

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use crate::{
     producer::{ProducerError, options::Options, times::Times},
     protocol::{Headers, Message, Properties, repr},
-    serialization::{self, Map, Value, compression},
+    serialization::{self, Map, Value, compression, map},
 };
 
 /// Longest `argsrepr` and `kwargsrepr`, in characters.
@@ -40,7 +40,7 @@ impl Draft<'_> {
         let body = Value::List(vec![
             Value::List(std::mem::take(&mut self.args)),
             Value::Map(std::mem::take(&mut self.kwargs)),
-            dict([
+            map([
                 ("callbacks", options.take_list_or_null("link")),
                 ("errbacks", options.take_list_or_null("link_error")),
                 ("chain", options.take_or_null("chain")),
@@ -48,7 +48,7 @@ impl Draft<'_> {
             ])
             .into(),
         ]);
-        let headers = dict([
+        let headers = map([
             ("lang", "py".into()),
             ("task", self.task.into()),
             ("id", self.id.into()),
@@ -75,7 +75,7 @@ impl Draft<'_> {
     /// Protocol 1: everything is in the body, the headers are empty.
     pub fn protocol_1(self, options: &mut Options<'_>) -> (Map, Value) {
         let group = options.take_or_null("group_id");
-        let body = dict([
+        let body = map([
             ("task", self.task.into()),
             ("id", self.id.into()),
             ("args", Value::List(self.args)),
@@ -162,8 +162,4 @@ fn stamps(options: &mut Options<'_>) -> (Value, Value) {
         }
     }
     (names, Value::Map(stamps))
-}
-
-pub(super) fn dict<const N: usize>(entries: [(&str, Value); N]) -> Map {
-    entries.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -10,13 +10,13 @@ use crate::{
         Apply, ProducerError, ProducerSettings,
         apply::Parent,
         canvas::{Plan, Step, TaskCall},
-        message::{Draft, Format, dict, finished},
+        message::{Draft, Format, finished},
         options::Options,
         router::{Routed, Router},
         times::Times,
     },
     protocol::{Message, Properties, Route, Signature},
-    serialization::{Map, Value},
+    serialization::{Map, Value, map},
 };
 
 /// Where the size of a chord's header is kept: the result backend, by way of the worker.
@@ -186,7 +186,7 @@ impl Producer {
             return None;
         }
         let header = |name: &str| headers.get(name).cloned().unwrap_or_default();
-        Some(dict([
+        Some(map([
             ("uuid", header("id")),
             ("root_id", header("root_id")),
             ("parent_id", header("parent_id")),

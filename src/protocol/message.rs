@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use crate::serialization::{Map, Value};
+use crate::serialization::{AcceptContent, DecodeError, Encoded, Map, Value, decode};
 
 /// A message as a broker hands it over, or is asked to carry.
 #[derive(Debug, Clone, Default)]
@@ -13,6 +13,34 @@ pub struct Message {
     pub properties: Properties,
     /// The serialized (and perhaps compressed) body, not base64.
     pub body: Bytes,
+}
+
+impl Message {
+    /// One of remote control or events: the broker need not keep it, and none is more urgent than another.
+    pub fn transient(encoded: Encoded, headers: Map, exchange: String, routing_key: String) -> Self {
+        Self {
+            headers: Headers::new(headers),
+            properties: Properties {
+                content_type: Some(encoded.content_type.to_owned()),
+                content_encoding: Some(encoded.content_encoding.to_owned()),
+                delivery_mode: Some(1),
+                priority: Some(0),
+                delivery_info: DeliveryInfo { exchange, routing_key },
+                ..Properties::default()
+            },
+            body: encoded.body,
+        }
+    }
+
+    /// The body as its properties say; without a content type it is raw data, as for kombu.
+    ///
+    /// # Errors
+    /// What is not accepted, and what cannot be read.
+    pub fn decode(&self, accept: &AcceptContent) -> Result<Value, DecodeError> {
+        let Properties { content_type, content_encoding, .. } = &self.properties;
+        let content_type = content_type.as_deref().unwrap_or("application/data");
+        decode(&self.body, content_type, content_encoding.as_deref().unwrap_or("utf-8"), accept)
+    }
 }
 
 /// Message headers: the parsed map, and the JSON text they came in where there was one.

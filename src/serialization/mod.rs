@@ -23,4 +23,4 @@ pub use content_type::AcceptContent;
 pub(crate) use convert::ValueDeserializer;
 pub use convert::{from_value, to_value};
 pub use error::{DecodeError, EncodeError, ValueError};
-pub use value::{Map, Value};
+pub use value::{Map, Value, map};

@@ -8,6 +8,11 @@ use indexmap::IndexMap;
 /// An object whose keys are strings, in the order in which they were written.
 pub type Map = IndexMap<String, Value>;
 
+/// An object of these fields, in this order.
+pub fn map<const COUNT: usize>(fields: [(&str, Value); COUNT]) -> Map {
+    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
 /// A piece of data as a Celery message or result can carry it.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub enum Value {

@@ -13,11 +13,8 @@ use tracing::error;
 use crate::{
     broker::{BrokerError, Connection},
     pool::Steward,
-    serialization::{Map, Value},
-    worker::{
-        main_signals::{errand, map},
-        session::SessionHook,
-    },
+    serialization::{Map, Value, map},
+    worker::{main_signals::errand, session::SessionHook},
 };
 
 /// The app's own steps. One that cannot be started ends the worker, as it ends Celery's.

@@ -9,7 +9,7 @@ use crate::{
     ipc::Errand,
     pool::Steward,
     protocol::Message,
-    serialization::{Map, Value, json},
+    serialization::{Map, Value, json, map},
     worker::request::{Request, job_of},
 };
 
@@ -165,10 +165,6 @@ pub(super) fn errand(name: &str, arguments: Map, job: Option<crate::ipc::Job>) -
         false => json::to_string(&Value::Map(arguments)).map_or_else(|_| Bytes::new(), Bytes::from),
     };
     Errand { name: name.to_owned(), arguments, job: job.map(Box::new) }
-}
-
-pub(super) fn map<const COUNT: usize>(fields: [(&str, Value); COUNT]) -> Map {
-    fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ mod execute;
 mod executions;
 mod heart;
 mod main_signals;
+pub mod memory;
 mod metrics;
 mod options;
 mod orders;

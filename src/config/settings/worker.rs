@@ -123,17 +123,7 @@ fn pool(reader: &Reader) -> Result<Pool, ConfigError> {
 fn redirect_level(reader: &Reader) -> Result<LogLevel, ConfigError> {
     let setting = "worker_redirect_stdouts_level";
     match reader.value(setting) {
-        Value::Int(n) => Ok(level_of(n)),
+        Value::Int(n) => Ok(LogLevel::from_number(n)),
         _ => LogLevel::parse(&reader.text(setting)?).ok_or_else(|| reader.invalid(setting, "must be a level's name")),
-    }
-}
-
-fn level_of(number: i64) -> LogLevel {
-    match number {
-        ..=10 => LogLevel::Debug,
-        11..=20 => LogLevel::Info,
-        21..=30 => LogLevel::Warning,
-        31..=40 => LogLevel::Error,
-        _ => LogLevel::Critical,
     }
 }

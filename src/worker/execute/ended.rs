@@ -76,20 +76,16 @@ fn tell(request: &Request, services: &Services, ended: Ended, runtime: f64, fate
         Disposition::Drop if sends && is_held => events.rejected(headers, false),
         _ => {}
     };
+    // After a time limit Celery tells of the failure even if the message goes back (`Request.on_timeout`, 5.7).
+    let goes_back = is_held && fate == Disposition::Requeue;
+    let tells_failure = sends && (!goes_back || matches!(ended, Ended::Failure { is_timeout: true, .. }));
     match ended {
         Ended::Success { repr } if sends => events.succeeded(headers, Some(&repr), Some(runtime)),
         Ended::AlreadySucceeded { repr } if sends => events.succeeded(headers, repr.as_deref(), None),
         Ended::Retry { exception, traceback } if sends => events.retried(headers, &exception, Some(&traceback)),
-        // After a time limit Celery tells of the failure even if the message goes back (`Request.on_timeout`, 5.7).
-        Ended::Failure { exception, traceback, is_timeout: true } => {
-            rejected();
-            if sends {
-                events.failed(headers, &exception, Some(&traceback));
-            }
-        }
         Ended::Failure { exception, traceback, .. } | Ended::OutOfMemory { exception, traceback } => {
             rejected();
-            if sends && !(is_held && fate == Disposition::Requeue) {
+            if tells_failure {
                 events.failed(headers, &exception, Some(&traceback));
             }
         }

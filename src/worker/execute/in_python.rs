@@ -6,13 +6,13 @@
 use tracing::error;
 
 use crate::{
-    serialization::{Map, Value},
+    serialization::{Map, Value, map},
     task::{Runner, metrics::EndState},
     worker::{
         completion::Told,
         disposition::Disposition,
         execute::{info, sends_events},
-        main_signals::{MainSignal, errand, map},
+        main_signals::{MainSignal, errand},
         request::Request,
         services::Services,
     },

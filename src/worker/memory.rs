@@ -1,22 +1,10 @@
-//! Memory and processor time, as Linux tells them.
-
-use nix::sys::{
-    resource::{UsageWho, getrusage},
-    time::TimeValLike,
-};
+//! Memory of processes, as Linux tells it.
 
 /// Bytes of a process that are in RAM, pages that it shares with others included; none for one that is gone.
-pub(super) fn resident(pid: u32) -> Option<u64> {
+pub fn resident(pid: u32) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
-}
-
-/// Seconds of processor time that this process has used.
-pub(super) fn cpu_seconds() -> Option<f64> {
-    let usage = getrusage(UsageWho::RUSAGE_SELF).ok()?;
-    let microseconds = usage.user_time().num_microseconds() + usage.system_time().num_microseconds();
-    Some(microseconds as f64 / 1e6)
 }
 
 #[cfg(test)]
@@ -26,7 +14,6 @@ mod tests {
     #[test]
     fn this_process_has_some_and_none_has_none() {
         assert!(resident(std::process::id()).unwrap() > 100_000);
-        assert!(cpu_seconds().unwrap() >= 0.0);
         assert_eq!(resident(u32::MAX), None);
     }
 }
