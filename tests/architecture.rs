@@ -38,6 +38,9 @@ const DIETS: &[(&str, &[&str])] =
 const ROOMS: &[(&str, &[&str])] = &[
     ("lapin::", &["broker/amqp"]),
     ("fred::", &["broker/redis", "backend/redis"]),
+    ("rusqlite::", &["backend/database"]),
+    ("tokio_postgres::", &["backend/database"]),
+    ("sqlx::", &["backend/database"]),
     ("pyo3::", &["python"]),
     ("hyper::", &["health"]),
     ("prometheus_client::", &["health"]),

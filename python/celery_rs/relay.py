@@ -12,6 +12,7 @@ from celery.app.trace import task_has_custom
 from celery.exceptions import BackendStoreError
 from kombu.serialization import dumps
 
+from celery_rs import database
 from celery_rs.document import document, short_way
 
 #: What a tracer stores about its own task.
@@ -57,6 +58,10 @@ def install(app):
         usual = redis_class.store_result.__module__ == 'celery.backends.base'
         intercept(redis_class, 'store_result' if usual else '_store_result', app, redis_document)
     intercept(rpc_class, 'store_result', app, rpc_document)
+    if database.is_usual(app.backend):
+        cls = type(app.backend)
+        usual = cls.store_result.__module__ == 'celery.backends.base'
+        intercept(cls, 'store_result' if usual else '_store_result', app, database_document)
     backend = app.backend
     if type(backend) is redis_class:
         short_way(backend)
@@ -87,6 +92,8 @@ def relays(backend, app):
         return False
     if type(backend) is rpc_class:
         return True
+    if database.is_usual(backend):
+        return database.is_spoken(backend) and same_place(backend, app.backend)
     return type(backend) is redis_class and same_place(backend, app.backend)
 
 
@@ -94,7 +101,7 @@ def same_place(backend, other):
     """A task may have a backend of its own, which leads elsewhere."""
     return backend is other or all(
         getattr(backend, name, None) == getattr(other, name, None)
-        for name in ('connparams', 'task_keyprefix', 'serializer', 'expires', 'url')
+        for name in ('connparams', 'task_keyprefix', 'serializer', 'expires', 'url', 'engine_options')
     )
 
 
@@ -135,6 +142,12 @@ def redis_document(backend, task_id, result, state, traceback, request, encodes)
         result = backend.encode_result(result, state)
     payload = as_bytes(document(backend, task_id, result, state, traceback, request))
     return (task_id, state, payload, None, None), result
+
+
+def database_document(backend, task_id, result, state, traceback, request, encodes):
+    if encodes:
+        result = backend.encode_result(result, state)
+    return (task_id, state, database.row(backend, result, state, traceback, request), None, None), result
 
 
 def rpc_document(backend, task_id, result, state, traceback, request, encodes):

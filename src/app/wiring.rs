@@ -34,6 +34,8 @@ use crate::{
 
 /// Celery's version that a worker without a Python app speaks.
 const CELERY_VERSION: &str = "5.7.0";
+/// Celery's own backend of databases, by its class path.
+const DATABASE_BACKEND: &str = "celery.backends.database.DatabaseBackend";
 /// `--heartbeat-interval`.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
@@ -132,8 +134,11 @@ impl Booted {
         by_steward: Option<Arc<BySteward>>,
     ) -> Result<(Arc<dyn ResultBackend>, bool), AppError> {
         let options = BackendOptions::from_settings(&self.settings, minor(self.celery_version()));
-        // An app may write to a Redis of ours in a way of its own.
-        let is_the_apps = |manifest: &Manifest| !manifest.relays_results && !manifest.backend.starts_with("celery.");
+        // An app may write to a Redis of ours in a way of its own, or hang code on SQLAlchemy's engine.
+        let is_the_apps = |manifest: &Manifest| {
+            !manifest.relays_results
+                && (!manifest.backend.starts_with("celery.") || manifest.backend == DATABASE_BACKEND)
+        };
         if let Some(by_steward) = by_steward.clone().filter(|_| self.manifest.as_ref().is_some_and(is_the_apps)) {
             return Ok((by_steward, true));
         }

@@ -17,8 +17,7 @@ pub type SetChordSize<'a> = &'a dyn Fn(&str, i64);
 ///
 /// When the backend breaks a rule.
 pub async fn check(backend: &dyn ResultBackend, set_chord_size: SetChordSize<'_>) {
-    keeps_what_was_stored(backend).await;
-    never_overwrites_success(backend).await;
+    check_results(backend).await;
     joins_in_header_order(backend, set_chord_size).await;
     counts_every_part_once(backend, set_chord_size).await;
     fails_with_the_first_that_failed(backend, set_chord_size).await;
@@ -26,41 +25,72 @@ pub async fn check(backend: &dyn ResultBackend, set_chord_size: SetChordSize<'_>
     backend.close().await;
 }
 
+/// The rules of results alone, for a backend that leaves chords to `celery.chord_unlock`. It may be used afterwards.
+///
+/// # Panics
+///
+/// When the backend breaks a rule.
+pub async fn check_results(backend: &dyn ResultBackend) {
+    keeps_what_was_stored(backend).await;
+    never_overwrites_success(backend).await;
+    keeps_the_last_of_many(backend).await;
+}
+
 fn fresh(what: &str) -> String {
     format!("{what}-{}", uuid::Uuid::new_v4())
 }
 
-async fn store(backend: &dyn ResultBackend, task_id: &str, state: TaskState, result: Value) -> Bytes {
+async fn store(backend: &dyn ResultBackend, task_id: &str, state: TaskState, result: Value) {
     let document =
         backend.format().encode(&ResultMeta::new(task_id, state.clone(), result)).expect("plain data encodes");
-    let request = StoreRequest {
-        task_id: task_id.to_owned(),
-        state,
-        document: document.clone(),
-        reply_to: None,
-        correlation_id: None,
-    };
+    let request = StoreRequest { task_id: task_id.to_owned(), state, document, reply_to: None, correlation_id: None };
     backend.store(request).await.expect("stored");
-    document
+}
+
+/// What is kept of a task.
+async fn kept(backend: &dyn ResultBackend, task_id: &str) -> Option<(TaskState, Value)> {
+    let document: Option<Bytes> = backend.fetch(task_id).await.expect("fetched");
+    let document = document?;
+    let meta = backend.format().decode(&document).expect("a document");
+    assert_eq!(backend.format().status_of(&document).expect("a state"), meta.state);
+    Some((meta.state, meta.result))
 }
 
 async fn keeps_what_was_stored(backend: &dyn ResultBackend) {
     let id = fresh("task");
-    assert_eq!(backend.fetch(&id).await.expect("fetched"), None);
-    for state in
-        [TaskState::Started, TaskState::Retry, TaskState::Failure, TaskState::Custom("ODD".into()), TaskState::Success]
+    assert_eq!(kept(backend, &id).await, None);
+    let states =
+        [TaskState::Started, TaskState::Retry, TaskState::Failure, TaskState::Custom("ODD".into()), TaskState::Success];
+    for (state, result) in
+        states.into_iter().zip([Value::Null, "é\"'\\".into(), vec![1, 2].into(), true.into(), 0.5.into()])
     {
-        let document = store(backend, &id, state, Value::Null).await;
-        assert_eq!(backend.fetch(&id).await.expect("fetched"), Some(document));
+        store(backend, &id, state.clone(), result.clone()).await;
+        assert_eq!(kept(backend, &id).await, Some((state, result)));
     }
 }
 
 async fn never_overwrites_success(backend: &dyn ResultBackend) {
     let id = fresh("task");
-    let first = store(backend, &id, TaskState::Success, 1.into()).await;
+    store(backend, &id, TaskState::Success, 1.into()).await;
     for state in [TaskState::Failure, TaskState::Started, TaskState::Success] {
         store(backend, &id, state, 2.into()).await;
-        assert_eq!(backend.fetch(&id).await.expect("fetched"), Some(first.clone()));
+        assert_eq!(kept(backend, &id).await, Some((TaskState::Success, 1.into())));
+    }
+}
+
+/// Of many that wait to be written, those of one task are written in their order.
+async fn keeps_the_last_of_many(backend: &dyn ResultBackend) {
+    let ids: Vec<_> = (0..300).map(|_| fresh("task")).collect();
+    let stores = ids.iter().map(|id| async move {
+        let both = (
+            store(backend, id, TaskState::Started, Value::Null),
+            store(backend, id, TaskState::Success, id.as_str().into()),
+        );
+        futures::join!(both.0, both.1)
+    });
+    futures::future::join_all(stores).await;
+    for id in &ids {
+        assert_eq!(kept(backend, id).await, Some((TaskState::Success, id.as_str().into())));
     }
 }
 

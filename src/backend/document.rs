@@ -6,7 +6,10 @@
 use bytes::Bytes;
 
 use crate::{
-    backend::status,
+    backend::{
+        row::{Layout, Row},
+        status,
+    },
     protocol::{ProtocolError, ResultMeta, TaskState},
     serialization::{self, AcceptContent, DecodeError, EncodeError, Value, compression, json},
 };
@@ -67,11 +70,13 @@ pub struct Format {
     pub compression: Option<String>,
     /// `result_accept_content` or `accept_content`. Default JSON only.
     pub accept: AcceptContent,
+    /// Documents are rows of a database; none is the default: one piece.
+    pub layout: Option<Layout>,
 }
 
 impl Default for Format {
     fn default() -> Self {
-        Self { serializer: "json".to_owned(), compression: None, accept: AcceptContent::default() }
+        Self { serializer: "json".to_owned(), compression: None, accept: AcceptContent::default(), layout: None }
     }
 }
 
@@ -81,6 +86,9 @@ impl Format {
     /// # Errors
     /// As [`encode`], and for an unknown compression.
     pub fn encode(&self, meta: &ResultMeta) -> Result<Bytes, EncodeError> {
+        if let Some(layout) = self.layout {
+            return Row::of(meta, self, layout)?.encode();
+        }
         self.compressed(encode(meta, &self.serializer)?)
     }
 
@@ -97,6 +105,9 @@ impl Format {
     /// # Errors
     /// [`ProtocolError`] for bytes in another serializer, or that are no document.
     pub fn decode(&self, document: &[u8]) -> Result<ResultMeta, ProtocolError> {
+        if let Some(layout) = self.layout {
+            return Row::decode(document)?.meta(self, layout);
+        }
         ResultMeta::from_value(self.decode_value(document)?)
     }
 
@@ -117,12 +128,13 @@ impl Format {
     /// # Errors
     /// As [`Format::decode`].
     pub fn status_of(&self, document: &[u8]) -> Result<TaskState, ProtocolError> {
-        if self.serializer != "pickle" {
+        if self.serializer != "pickle" && self.layout.is_none() {
             return Ok(self.decode(document)?.state);
         }
         let plain = decompressed(document)?;
         match status::of_pickle(plain.as_deref().unwrap_or(document)) {
             Some(word) => Ok(TaskState::from(word)),
+            None if self.layout.is_some() => Ok(TaskState::from(Row::decode(document)?.status.as_str())),
             None => Ok(self.decode(document)?.state),
         }
     }

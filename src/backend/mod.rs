@@ -6,6 +6,8 @@
 mod chord;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
+#[cfg(feature = "database")]
+pub mod database;
 pub mod disabled;
 pub mod document;
 mod error;
@@ -16,6 +18,7 @@ mod options;
 #[cfg(feature = "redis")]
 pub mod redis;
 mod retry;
+mod row;
 pub mod rpc;
 mod settings;
 mod status;
@@ -34,8 +37,9 @@ pub use document::Format;
 pub use error::BackendError;
 pub use keys::Keys;
 pub use open::open;
-pub use options::{BackendOptions, RedisSettings};
+pub use options::{BackendOptions, DatabaseSettings, RedisSettings};
 pub use retry::{AlwaysRetry, RetryPolicy};
+pub use row::Layout;
 
 /// One write to a result backend, already encoded.
 #[derive(Debug, Clone)]

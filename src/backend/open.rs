@@ -8,11 +8,9 @@ use crate::{
 };
 
 /// Schemes and aliases of Celery whose backends only its Python side speaks.
-const PYTHON_ONLY: [&str; 17] = [
+const PYTHON_ONLY: [&str; 15] = [
     "cache",
     "mongodb",
-    "db",
-    "database",
     "elasticsearch",
     "cassandra",
     "couchbase",
@@ -47,6 +45,9 @@ pub fn open(
         "disabled" => Ok(Arc::new(DisabledBackend::new(options.format))),
         "rpc" => Ok(Arc::new(RpcBackend::with_options(publisher, &options)?)),
         "redis" | "rediss" | "socket" | "sentinel" => redis(url, options),
+        "db" | "database" | "celery.backends.database:DatabaseBackend" | "celery.backends.database.DatabaseBackend" => {
+            database(url, options)
+        }
         name if PYTHON_ONLY.contains(&name) => Err(BackendError::Unsupported(format!(
             "result backend {name}:// is Python's alone: results are stored by the Python side"
         ))),
@@ -67,6 +68,27 @@ fn redis(url: &str, options: BackendOptions) -> Result<Arc<dyn ResultBackend>, B
 #[cfg(not(feature = "redis"))]
 fn redis(_: &str, _: BackendOptions) -> Result<Arc<dyn ResultBackend>, BackendError> {
     Err(BackendError::Unusable("this build has no Redis: enable the feature `redis`".to_owned()))
+}
+
+/// The URL is SQLAlchemy's, after `db+`; where there is none, it is in `database_url`.
+#[cfg(feature = "database")]
+fn database(url: &str, options: BackendOptions) -> Result<Arc<dyn ResultBackend>, BackendError> {
+    let of_setting = options.database.url.clone();
+    let url = match url.split_once("://") {
+        Some((scheme, _)) if scheme.contains('+') => url.split_once('+').map(|(_, url)| url.to_owned()),
+        Some(_) => Some(url.to_owned()),
+        None => of_setting,
+    };
+    let missing = "Missing connection string! Do you have the database_url setting set to a real value?";
+    let url = url.ok_or_else(|| BackendError::Unusable(missing.to_owned()))?;
+    Ok(Arc::new(crate::backend::database::DatabaseBackend::open(&url, options)?))
+}
+
+#[cfg(not(feature = "database"))]
+fn database(_: &str, _: BackendOptions) -> Result<Arc<dyn ResultBackend>, BackendError> {
+    Err(BackendError::Unusable(
+        "this build has no databases: enable the features `sqlite`, `postgres` or `mysql`".to_owned(),
+    ))
 }
 
 #[cfg(test)]
@@ -125,7 +147,7 @@ mod tests {
     #[tokio::test]
     async fn names_what_it_leaves_to_python() {
         let urls = [
-            "db+sqlite:///x",
+            "db+oracle://h/d",
             "mongodb://h",
             "file:///x",
             "cache+memcached://h",

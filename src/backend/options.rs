@@ -32,6 +32,8 @@ pub struct BackendOptions {
     pub global_keyprefix: Option<String>,
     /// Where the server is, as far as the URL does not say.
     pub redis: RedisSettings,
+    /// The `database_*` settings.
+    pub database: DatabaseSettings,
 }
 
 impl Default for BackendOptions {
@@ -46,6 +48,7 @@ impl Default for BackendOptions {
             retry_policy: RetryPolicy::default(),
             global_keyprefix: None,
             redis: RedisSettings::default(),
+            database: DatabaseSettings::default(),
         }
     }
 }
@@ -75,6 +78,48 @@ pub struct RedisSettings {
     pub master_name: Option<String>,
     /// `sentinel_kwargs` of `result_backend_transport_options`: credentials of the sentinels themselves.
     pub sentinel_kwargs: Map,
+}
+
+/// The `database_*` settings. `Default` is Celery's default for each.
+#[derive(Clone)]
+pub struct DatabaseSettings {
+    /// `database_url`, for a backend that is named without an URL. It holds a password.
+    pub url: Option<String>,
+    /// `database_engine_options`.
+    pub engine_options: Map,
+    /// `database_table_names["task"]`; `celery_taskmeta` without.
+    pub task_table: Option<String>,
+    /// `database_table_names["group"]`; `celery_tasksetmeta` without.
+    pub group_table: Option<String>,
+    /// `database_table_schemas["task"]`; the database's own default without.
+    pub task_schema: Option<String>,
+    /// `database_table_schemas["group"]`.
+    pub group_schema: Option<String>,
+    /// `database_create_tables_at_setup`: connect at once, and not for the first result. Default true.
+    pub create_tables_at_setup: bool,
+    /// `result_backend_max_retries` and its companions: this backend always tries again.
+    pub retry: AlwaysRetry,
+}
+
+impl Default for DatabaseSettings {
+    fn default() -> Self {
+        Self {
+            url: None,
+            engine_options: Map::new(),
+            task_table: None,
+            group_table: None,
+            task_schema: None,
+            group_schema: None,
+            create_tables_at_setup: true,
+            retry: AlwaysRetry::default(),
+        }
+    }
+}
+
+impl std::fmt::Debug for DatabaseSettings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseSettings").field("task_table", &self.task_table).finish_non_exhaustive()
+    }
 }
 
 impl BackendOptions {

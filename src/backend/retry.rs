@@ -69,7 +69,7 @@ impl Default for AlwaysRetry {
 
 impl AlwaysRetry {
     /// Full jitter (`celery/utils/time.py:get_exponential_backoff_interval`).
-    fn delay(&self, n: u64) -> Duration {
+    pub(super) fn delay(&self, n: u64) -> Duration {
         let grown = self.base_ms.saturating_mul(2u64.saturating_pow(n.min(63) as u32));
         Duration::from_millis(rand::random_range(0..=grown.min(self.max_ms)))
     }

@@ -3,8 +3,10 @@
 use std::time::Duration;
 
 use crate::{
-    backend::{AlwaysRetry, BackendError, BackendOptions, ChordOptions, Format, PublishRetry, RedisSettings},
-    config::{RedisResultSettings, ResultSettings, Settings},
+    backend::{
+        AlwaysRetry, BackendError, BackendOptions, ChordOptions, DatabaseSettings, Format, PublishRetry, RedisSettings,
+    },
+    config::{DatabaseResultSettings, RedisResultSettings, ResultSettings, Settings},
     serialization::{self, AcceptContent, Map, Value},
 };
 
@@ -25,6 +27,7 @@ impl BackendOptions {
             chords: chords(settings, celery_version),
             always_retry: result.always_retry.then(|| always_retry(result)),
             redis: redis(&result.redis)?,
+            database: database(&result.database, always_retry(result))?,
             ..Self::default()
         };
         options.apply_transport_options(&result.transport_options)?;
@@ -42,7 +45,7 @@ fn format(settings: &Settings) -> Result<Format, BackendError> {
     let names = if result.accept_content.is_empty() { &settings.accept_content } else { &result.accept_content };
     let accept =
         AcceptContent::new(names).map_err(|e| BackendError::Unsupported(format!("result_accept_content: {e}")))?;
-    Ok(Format { serializer: result.serializer.clone(), compression: result.compression.clone(), accept })
+    Ok(Format { serializer: result.serializer.clone(), compression: result.compression.clone(), accept, layout: None })
 }
 
 fn chords(settings: &Settings, celery_version: (u16, u16)) -> ChordOptions {
@@ -98,6 +101,26 @@ fn redis(settings: &RedisResultSettings) -> Result<RedisSettings, BackendError> 
         client_name: settings.client_name.clone(),
         use_ssl,
         ..RedisSettings::default()
+    })
+}
+
+fn database(settings: &DatabaseResultSettings, retry: AlwaysRetry) -> Result<DatabaseSettings, BackendError> {
+    let named = |setting: &str, names: &Map, name: &str| match names.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Str(text)) => Ok(Some(text.clone()).filter(|text| !text.is_empty())),
+        Some(_) => Err(BackendError::Unusable(format!("{setting}: the name for {name} is no text"))),
+    };
+    let table = |name| named("database_table_names", &settings.table_names, name);
+    let schema = |name| named("database_table_schemas", &settings.table_schemas, name);
+    Ok(DatabaseSettings {
+        url: settings.url.clone(),
+        engine_options: settings.engine_options.clone(),
+        task_table: table("task")?,
+        group_table: table("group")?,
+        task_schema: schema("task")?,
+        group_schema: schema("group")?,
+        create_tables_at_setup: settings.create_tables_at_setup,
+        retry,
     })
 }
 

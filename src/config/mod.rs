@@ -29,8 +29,8 @@ pub use level::LogLevel;
 pub use pool::Pool;
 pub use queues::Queues;
 pub use settings::{
-    BrokerSettings, ControlSettings, EventSettings, FailoverStrategy, PublishRetryPolicy, RedisResultSettings,
-    ResultSettings, Settings, TaskSettings, WorkerSettings,
+    BrokerSettings, ControlSettings, DatabaseResultSettings, EventSettings, FailoverStrategy, PublishRetryPolicy,
+    RedisResultSettings, ResultSettings, Settings, TaskSettings, WorkerSettings,
 };
 pub use sources::{Layer, Layers, Strings};
 pub use tls::{TlsCheck, TlsClient, TlsError};

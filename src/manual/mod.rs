@@ -8,6 +8,7 @@
 //! | [`prefork`] | Which processes are there, and what does each of them do? |
 //! | [`beat`] | Who sends the tasks of `beat_schedule`, and when? |
 //! | [`redis`] | Which keys are used, and how do Python workers share them? |
+//! | [`database`] | Which databases keep results, and how? |
 //! | [`compatibility`] | Which behaviour of Celery's worker is there, and how is that known? |
 //! | [`health`] | How do Kubernetes and Prometheus see it? |
 //! | [`libraries`] | Which libraries work with it, and what has to be known about them? |
@@ -32,6 +33,9 @@ pub mod beat {}
 
 #[doc = include_str!("redis.md")]
 pub mod redis {}
+
+#[doc = include_str!("database.md")]
+pub mod database {}
 
 #[doc = include_str!("compatibility.md")]
 pub mod compatibility {}

@@ -18,6 +18,7 @@ const MODULES: &[(&str, &str)] = &[
     ("celery_rs.beat", include_str!("../../python/celery_rs/beat.py")),
     ("celery_rs.celerys_beat", include_str!("../../python/celery_rs/celerys_beat.py")),
     ("celery_rs.document", include_str!("../../python/celery_rs/document.py")),
+    ("celery_rs.database", include_str!("../../python/celery_rs/database.py")),
     ("celery_rs.relay", include_str!("../../python/celery_rs/relay.py")),
     ("celery_rs.statedb", include_str!("../../python/celery_rs/statedb.py")),
     ("celery_rs.request", include_str!("../../python/celery_rs/request.py")),

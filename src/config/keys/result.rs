@@ -145,4 +145,20 @@ pub(super) const ROWS: &[Key] = &[
     .undeclared(),
     Key::new("result_backend_thread_safe", Kind::Bool, Fallback::None, "Whether threads share one backend")
         .undeclared(),
+    Key::new("database_url", Kind::Str, Fallback::None, "Server of the database backend").old("CELERY_RESULT_DBURI"),
+    Key::new(
+        "database_engine_options",
+        Kind::Dict,
+        Fallback::Dict(&[("pool_pre_ping", Fallback::Bool(true)), ("pool_recycle", Fallback::Int(3600))]),
+        "Options of SQLAlchemy's engine",
+    )
+    .old("CELERY_RESULT_ENGINE_OPTIONS"),
+    Key::new("database_engine_callback", Kind::Any, Fallback::None, "Function called with the engine").child(),
+    Key::new("database_short_lived_sessions", Kind::Bool, Fallback::Bool(false), "Whether sessions are not kept")
+        .old("CELERY_RESULT_DB_SHORT_LIVED_SESSIONS")
+        .child(),
+    Key::new("database_table_schemas", Kind::Dict, Fallback::None, "Schemas of the result tables"),
+    Key::new("database_table_names", Kind::Dict, Fallback::None, "Names of the result tables")
+        .old("CELERY_RESULT_DB_TABLENAMES"),
+    Key::new("database_create_tables_at_setup", Kind::Bool, Fallback::Bool(true), "Whether tables are made at start"),
 ];

@@ -11,7 +11,7 @@ mod tests;
 
 pub use broker::{BrokerSettings, FailoverStrategy};
 pub use control::{ControlSettings, EventSettings};
-pub use result::{RedisResultSettings, ResultSettings};
+pub use result::{DatabaseResultSettings, RedisResultSettings, ResultSettings};
 pub use task::{PublishRetryPolicy, TaskSettings};
 pub use worker::WorkerSettings;
 

@@ -1,4 +1,4 @@
-//! `result_*` and `redis_*`: where results go and how they are written.
+//! `result_*`, `redis_*` and `database_*`: where results go and how they are written.
 
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct ResultSettings {
     pub max_sleep_between_retries: Duration,
     /// `redis_*`.
     pub redis: RedisResultSettings,
+    /// `database_*`.
+    pub database: DatabaseResultSettings,
 }
 
 impl std::fmt::Debug for ResultSettings {
@@ -87,6 +89,21 @@ pub struct RedisResultSettings {
     pub client_name: Option<String>,
 }
 
+/// The database result backend.
+#[derive(Clone)]
+pub struct DatabaseResultSettings {
+    /// `database_url`: an URL of SQLAlchemy's, for a backend that is named without one. It holds a password.
+    pub url: Option<String>,
+    /// `database_engine_options`. Default `pool_pre_ping` and `pool_recycle` of an hour.
+    pub engine_options: Map,
+    /// `database_table_names`: keys `task` and `group`.
+    pub table_names: Map,
+    /// `database_table_schemas`: keys `task` and `group`.
+    pub table_schemas: Map,
+    /// `database_create_tables_at_setup`. Default true.
+    pub create_tables_at_setup: bool,
+}
+
 impl ResultSettings {
     pub(super) fn read(reader: &Reader) -> Result<Self, ConfigError> {
         let expires = reader.maybe_seconds("result_expires")?;
@@ -112,6 +129,7 @@ impl ResultSettings {
             base_sleep_between_retries: reader.milliseconds("result_backend_base_sleep_between_retries_ms")?,
             max_sleep_between_retries: reader.milliseconds("result_backend_max_sleep_between_retries_ms")?,
             redis: RedisResultSettings::read(reader)?,
+            database: DatabaseResultSettings::read(reader)?,
         })
     }
 }
@@ -132,6 +150,18 @@ impl RedisResultSettings {
             use_ssl: reader.value("redis_backend_use_ssl"),
             health_check_interval: reader.maybe_seconds("redis_backend_health_check_interval")?,
             client_name: reader.maybe_text("redis_client_name")?,
+        })
+    }
+}
+
+impl DatabaseResultSettings {
+    fn read(reader: &Reader) -> Result<Self, ConfigError> {
+        Ok(Self {
+            url: reader.maybe_text("database_url")?.filter(|url| !url.is_empty()),
+            engine_options: reader.map("database_engine_options")?,
+            table_names: reader.map("database_table_names")?,
+            table_schemas: reader.map("database_table_schemas")?,
+            create_tables_at_setup: reader.truth("database_create_tables_at_setup"),
         })
     }
 }

@@ -46,6 +46,12 @@ impl From<Timestamp> for SystemTime {
     }
 }
 
+impl From<SystemTime> for Timestamp {
+    fn from(time: SystemTime) -> Self {
+        Self { micros: micros_of(time), offset: Some(0) }
+    }
+}
+
 /// `datetime.isoformat()` of an instant in a time zone: no fraction when there is none, else six digits.
 ///
 /// Instants outside of the years 1 to 9999 are shown as the nearest one inside.

@@ -14,7 +14,7 @@ mod time;
 mod wide;
 mod writer;
 
-pub use writer::to_vec;
+pub use writer::{to_vec, to_vec_of_protocol};
 
 use crate::serialization::{DecodeError, EncodeError, Value};
 

@@ -11,7 +11,15 @@ use crate::serialization::{
 /// # Errors
 /// `Unsupported` for nests that are too deep, and for times that are no times.
 pub fn to_vec(value: &Value) -> Result<Vec<u8>, EncodeError> {
-    let mut out = vec![op::PROTO, 4];
+    to_vec_of_protocol(value, 4)
+}
+
+/// The same with the number of a later protocol, for readers that look at it; nothing of what it adds is used.
+///
+/// # Errors
+/// As [`to_vec`].
+pub fn to_vec_of_protocol(value: &Value, protocol: u8) -> Result<Vec<u8>, EncodeError> {
+    let mut out = vec![op::PROTO, protocol];
     write(&mut out, value, 0)?;
     out.push(op::STOP);
     Ok(out)
