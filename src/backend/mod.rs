@@ -130,6 +130,11 @@ pub trait ResultBackend: Send + Sync {
         ready(Err(BackendError::Unsupported(format!("{} does not support add_to_chord", self.uri())))).boxed()
     }
 
+    /// Whether chords are not counted here, but joined by `celery.chord_unlock` that looks at the results.
+    fn is_unlocked(&self) -> bool {
+        false
+    }
+
     /// Tells how many parts a chord has that is being sent from here; the run of an earlier chord of this id is forgotten.
     fn set_chord_size<'a>(&'a self, _group_id: &'a str, _size: u64) -> BoxFuture<'a, Result<(), BackendError>> {
         ready(Err(BackendError::Unsupported(format!("{} does not support chords sent by native tasks", self.uri()))))

@@ -15,6 +15,7 @@ mod router;
 mod producer;
 mod settings;
 mod times;
+mod unlock;
 
 use crate::protocol::Signature;
 

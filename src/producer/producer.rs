@@ -14,6 +14,7 @@ use crate::{
         options::Options,
         router::{Routed, Router},
         times::Times,
+        unlock,
     },
     protocol::{Message, Properties, Route, Signature},
     serialization::{Map, Value, map},
@@ -23,6 +24,11 @@ use crate::{
 pub trait ChordHeaders: Send + Sync {
     /// Sets how many parts the chord has. Called before the last of them is sent.
     fn set_size<'a>(&'a self, group_id: &'a str, size: u64) -> BoxFuture<'a, Result<(), String>>;
+
+    /// Whether `celery.chord_unlock` looks for the parts instead, as for backends that do not count them.
+    fn are_unlocked(&self) -> bool {
+        false
+    }
 
     /// Keeps the result tuple of a header that has groups in it, so that its join gives back their shape.
     fn save_header<'a>(&'a self, group_id: &'a str, result: &'a Value) -> BoxFuture<'a, Result<(), String>>;
@@ -88,14 +94,14 @@ impl Producer {
 
     async fn run(&self, step: Step, parent: Option<&Parent>) -> Result<(), ProducerError> {
         match step {
-            Step::Send(call) => {
-                let (route, message, event) = self.prepare(*call, parent, SystemTime::now())?;
-                self.0.publisher.publish(route, message).await?;
-                if let (Some(events), Some(event)) = (&self.0.events, event) {
-                    events.sent(event);
-                }
-                Ok(())
+            Step::Send(call) => self.publish(*call, parent).await,
+            Step::Unlock { group_id, body, result } if self.chords()?.are_unlocked() => {
+                let known = self.merged(&body.task, Map::new());
+                let call = unlock::call(&group_id, &body, result, &known, &self.0.settings.default_queue);
+                self.publish(call, parent).await
             }
+            Step::Unlock { .. } => Ok(()),
+            Step::ChordSize { .. } | Step::SaveHeader { .. } if self.chords()?.are_unlocked() => Ok(()),
             Step::ChordSize { group_id, size } => {
                 let set = self.chords()?.set_size(&group_id, size).await;
                 set.map_err(|reason| ProducerError::Chord { group_id, reason })
@@ -105,6 +111,15 @@ impl Producer {
                 saved.map_err(|reason| ProducerError::Chord { group_id, reason })
             }
         }
+    }
+
+    async fn publish(&self, call: TaskCall, parent: Option<&Parent>) -> Result<(), ProducerError> {
+        let (route, message, event) = self.prepare(call, parent, SystemTime::now())?;
+        self.0.publisher.publish(route, message).await?;
+        if let (Some(events), Some(event)) = (&self.0.events, event) {
+            events.sent(event);
+        }
+        Ok(())
     }
 
     fn chords(&self) -> Result<&dyn ChordHeaders, ProducerError> {

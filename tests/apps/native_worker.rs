@@ -9,6 +9,8 @@ use std::{
 
 use celery_rs::{
     App, cli,
+    protocol::Signature,
+    serialization::to_value,
     task::{Context, NativeTask, Retry, TaskError},
 };
 
@@ -61,6 +63,14 @@ async fn native_fail(text: String) -> Result<(), TaskError> {
     Err(TaskError::new("ValueError", text))
 }
 
+/// Sends a signature that it is given; its result is the id to wait for.
+async fn native_send(cx: Context, signature: serde_json::Value) -> Result<String, TaskError> {
+    let failed = |error: &dyn std::fmt::Display| TaskError::new("RuntimeError", error.to_string());
+    let signature = to_value(&signature).map_err(|error| failed(&error))?;
+    let signature = Signature::from_owned(signature).map_err(|error| failed(&error))?;
+    Ok(cx.send(signature).await.map_err(|error| failed(&error))?.id)
+}
+
 async fn total((numbers,): (Vec<i64>,)) -> i64 {
     numbers.into_iter().sum()
 }
@@ -72,6 +82,7 @@ fn main() -> ExitCode {
         .with(NativeTask::new("proj.native_hold", native_hold))
         .with(NativeTask::new("proj.native_hold_and_retry", native_hold_and_retry))
         .with(NativeTask::new("proj.native_when", native_when))
+        .with(NativeTask::new("proj.native_send", native_send))
         .with(NativeTask::new("proj.native_fail", native_fail));
     cli::main_with(if std::env::var_os("DIFF_NATIVE").is_some() { with_twins(app) } else { app })
 }

@@ -18,7 +18,7 @@ import pytest
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS / "support"), str(TESTS / "apps")]
 
-from brokers import RabbitMQ, Redis  # noqa: E402
+from brokers import MariaDB, PostgreSQL, RabbitMQ, Redis  # noqa: E402
 from workers import PATIENCE, Worker, eventually  # noqa: E402, F401
 
 class Site:
@@ -107,6 +107,18 @@ def redis_server(one_redis):
 @pytest.fixture(scope="session")
 def rabbit_server():
     with RabbitMQ() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def postgresql_server():
+    with PostgreSQL() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def mariadb_server():
+    with MariaDB() as server:
         yield server
 
 

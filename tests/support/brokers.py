@@ -1,4 +1,4 @@
-"""Private Redis and RabbitMQ servers on free ports, for the demo, the benchmark and the suites.
+"""Private Redis, RabbitMQ, PostgreSQL and MariaDB servers on free ports, for the demo, the benchmark and the suites.
 
 Each server lives in a directory of its own, is stopped on exit, and leaves nothing behind.
 """
@@ -137,3 +137,106 @@ class RabbitMQ(Server):
 
     def url(self) -> str:
         return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+
+
+class Database(Server):
+    """A server with databases for results. It is no process of root's: neither would run as one."""
+
+    #: Who runs it, if the tests are run by root.
+    user = ""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.env = {**os.environ, "HOME": str(self.directory)}
+        if os.geteuid() == 0:
+            shutil.chown(self.directory, self.user, self.user)
+
+    def launch(self, command: list[str], **env: str) -> subprocess.Popen:
+        user = {"user": self.user, "group": self.user, "extra_groups": []} if os.geteuid() == 0 else {}
+        with open(self.directory / "log", "ab") as log:
+            return subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, cwd=self.directory, env={**self.env, **env}, **user
+            )
+
+    def make(self, command: list[str]) -> None:
+        """Runs a program to its end."""
+        if self.launch(command).wait() != 0:
+            raise RuntimeError((self.directory / "log").read_text(errors="replace"))
+
+    @contextlib.contextmanager
+    def fresh(self):
+        """The URL of an empty database."""
+        self.count += 1
+        name = f"results{self.count}"
+        self.execute(f"CREATE DATABASE {name}")
+        yield self.url(name)
+
+    def kill(self) -> None:
+        """As a power cut does."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+
+class PostgreSQL(Database):
+    """PostgreSQL in a time zone of its own."""
+
+    user = "postgres"
+
+    def start(self) -> None:
+        found = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
+        self.programs = found[-1] if found else pathlib.Path(shutil.which("postgres") or "postgres").parent
+        password = self.directory / "password"
+        password.write_text("p@ss")
+        options = ["-A", "scram-sha-256", "-U", "celery", f"--pwfile={password}", "--no-sync"]
+        self.make([str(self.programs / "initdb"), "-D", str(self.directory / "data"), *options])
+        self.run()
+
+    def run(self) -> None:
+        options = {"timezone": "America/St_Johns", "unix_socket_directories": str(self.directory), "fsync": "off"}
+        settings = (part for name, value in options.items() for part in ("-c", f"{name}={value}"))
+        self.spawn(
+            [str(self.programs / "postgres"), "-D", str(self.directory / "data"), "-h", "127.0.0.1", "-p", str(self.port), *settings]
+        )
+
+    def execute(self, statement: str) -> None:
+        command = [str(self.programs / "psql"), "-qX", "-h", "127.0.0.1", "-p", str(self.port), "-U", "celery", "-d", "postgres"]
+        deadline = time.monotonic() + 90
+        # It listens before it lets anybody in.
+        env = {**os.environ, "PGPASSWORD": "p@ss"}
+        while subprocess.run([*command, "-c", statement], env=env, capture_output=True, timeout=60).returncode != 0:
+            if time.monotonic() > deadline:
+                raise RuntimeError((self.directory / "log").read_text(errors="replace"))
+            time.sleep(0.1)
+
+    def url(self, name: str) -> str:
+        return f"postgresql+psycopg2://celery:p%40ss@127.0.0.1:{self.port}/{name}"
+
+
+class MariaDB(Database):
+    """mariadbd."""
+
+    user = "mysql"
+
+    def start(self) -> None:
+        install = shutil.which("mariadb-install-db") or "/usr/bin/mariadb-install-db"
+        self.make([install, "--no-defaults", f"--datadir={self.directory}/data", "--auth-root-authentication-method=normal", "--skip-test-db"])
+        self.run()
+        self.execute("CREATE USER celery@'127.0.0.1' IDENTIFIED BY 'p@ss'; GRANT ALL ON *.* TO celery@'127.0.0.1'")
+
+    def run(self) -> None:
+        program = shutil.which("mariadbd") or "/usr/sbin/mariadbd"
+        self.spawn(
+            [
+                program, "--no-defaults", f"--datadir={self.directory}/data", f"--socket={self.directory}/socket",
+                f"--port={self.port}", "--bind-address=127.0.0.1", "--innodb-flush-log-at-trx-commit=0",
+                "--character-set-server=utf8mb4", f"--pid-file={self.directory}/pid",
+            ]
+        )
+
+    def execute(self, statement: str) -> None:
+        command = ["mariadb", "--no-defaults", f"--socket={self.directory}/socket", "-u", "root", "-e", statement]
+        subprocess.run(command, check=True, capture_output=True, timeout=60)
+
+    def url(self, name: str) -> str:
+        return f"mysql+pymysql://celery:p%40ss@127.0.0.1:{self.port}/{name}"

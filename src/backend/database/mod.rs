@@ -3,7 +3,13 @@
 //! Two connections: one writes everyone's rows, many in a transaction; the other one reads. Chords are not counted here:
 //! as with Celery, `celery.chord_unlock` looks at the results.
 
+#[cfg(feature = "mysql")]
+mod mysql;
 mod options;
+#[cfg(feature = "postgres")]
+mod postgres;
+#[cfg(feature = "postgres")]
+mod postgres_tls;
 mod retry;
 mod session;
 #[cfg(feature = "sqlite")]
@@ -105,6 +111,10 @@ fn session(url: &DatabaseUrl, engine: &EngineOptions, tables: Tables) -> Result<
     match url.dialect {
         #[cfg(feature = "sqlite")]
         Dialect::Sqlite => Ok(Box::new(sqlite::SqliteSession::new(url, engine, tables)?)),
+        #[cfg(feature = "postgres")]
+        Dialect::Postgres => Ok(Box::new(postgres::PostgresSession::new(url, engine, tables)?)),
+        #[cfg(feature = "mysql")]
+        Dialect::Mysql => Ok(Box::new(mysql::MysqlSession::new(url, engine, tables)?)),
         #[allow(unreachable_patterns, reason = "a build may have all of them")]
         other => {
             let _ = (engine, tables);
@@ -120,6 +130,10 @@ impl ResultBackend for DatabaseBackend {
 
     fn fetch<'a>(&'a self, task_id: &'a str) -> BoxFuture<'a, Result<Option<Bytes>, BackendError>> {
         self.read(task_id).boxed()
+    }
+
+    fn is_unlocked(&self) -> bool {
+        true
     }
 
     fn format(&self) -> &Format {

@@ -77,14 +77,14 @@ pub(super) fn cell(row: &Row, column: &str) -> Cell {
 }
 
 /// The wall clock that a time was written with, as databases without time zones are told it.
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 pub(super) fn wall_clock(time: Timestamp) -> String {
     let micros = time.micros().saturating_add(time.offset().unwrap_or_default().saturating_mul(1_000_000));
     let shown = chrono::DateTime::from_timestamp_micros(micros).unwrap_or_default();
     shown.format("%Y-%m-%d %H:%M:%S%.6f").to_string()
 }
 
-#[cfg(feature = "sqlite")]
+#[cfg(any(feature = "sqlite", feature = "mysql"))]
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,6 +70,8 @@ impl Plan<'_> {
         if result.children.iter().flatten().any(ResultNode::is_group) {
             self.steps.push(Step::SaveHeader { group_id: id.to_owned(), result: result.clone().into_tuple() });
         }
+        let parts_of_header = result.children.iter().flatten().map(|part| part.clone().into_tuple()).collect();
+        self.steps.push(Step::Unlock { group_id: id.to_owned(), body: Box::new(body), result: parts_of_header });
         for own in ["chain", "chord"] {
             options.shift_remove(own);
         }

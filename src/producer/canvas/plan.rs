@@ -25,6 +25,8 @@ pub(in crate::producer) enum Step {
     ChordSize { group_id: String, size: u64 },
     /// Let the backend keep the result of a header that has groups in it.
     SaveHeader { group_id: String, result: Value },
+    /// Send who looks whether the header's tasks have ended, for a backend that does not count them.
+    Unlock { group_id: String, body: Box<Signature>, result: Vec<Value> },
 }
 
 /// The steps so far.

@@ -97,7 +97,7 @@ impl Shown {
                     writeln!(text, "\"{}\" {} {}", call.task, self.text(&headers.into()), self.text(&body.into()))
                 }
                 Step::ChordSize { group_id, size } => writeln!(text, "size {} {size}", self.text(&group_id.into())),
-                Step::SaveHeader { .. } => Ok(()),
+                Step::SaveHeader { .. } | Step::Unlock { .. } => Ok(()),
             };
         }
         let _ = write!(text, "result {}", self.text(&result.into_tuple()));

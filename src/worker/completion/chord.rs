@@ -32,6 +32,10 @@ impl ChordHeaders for BackendChords {
         async move { self.0.set_chord_size(group_id, size).await.map_err(|error| error.to_string()) }.boxed()
     }
 
+    fn are_unlocked(&self) -> bool {
+        self.0.is_unlocked()
+    }
+
     fn save_header<'a>(&'a self, group_id: &'a str, result: &'a Value) -> BoxFuture<'a, Result<(), String>> {
         async move { self.0.save_group(group_id, result).await.map_err(|error| error.to_string()) }.boxed()
     }
