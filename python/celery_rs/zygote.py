@@ -25,6 +25,9 @@ Leave it out of this worker's app, or run this worker with Python's celery."""
 NO_CELERY = """\
 celery-rs cannot import celery in {0}: {1}
 Activate the virtualenv of your project, or set VIRTUAL_ENV."""
+NO_SQLALCHEMY = """\
+The database result backend requires SQLAlchemy to be installed. See https://pypi.org/project/SQLAlchemy/
+Tasks in Python ask their backend through it; only a worker of Rust tasks alone does without."""
 
 MISPLACED_STEP = """\
 celery-rs cannot run boot step {0}, which takes the place of one of Celery's own: run this worker with Python's celery."""
@@ -195,6 +198,7 @@ def prepare(worker):
     for step in steps.misplaced(app):
         raise Failed(MISPLACED_STEP.format(step))
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
+    refuse_without_sqlalchemy(app)
     relay.install(app)
     shortcut.install()
     state = statedb.read(worker)
@@ -213,6 +217,16 @@ def pool_name(worker):
         return POOLS[path]
     except KeyError:
         raise Failed(UNSUPPORTED_POOL.format(path)) from None
+
+
+def refuse_without_sqlalchemy(app):
+    """In the words that Celery has for it and does not come to."""
+    try:
+        app.backend
+    except ModuleNotFoundError as exc:
+        if exc.name != 'sqlalchemy':
+            raise
+        raise Failed(NO_SQLALCHEMY) from None
 
 
 def refuse_green_beat(worker, pool):
