@@ -34,6 +34,10 @@ differential *arguments:
 ecosystem *arguments:
     tests/ecosystem/run {{ arguments }}
 
+# The wheel, and the smoke suite with it in each Python; arguments go to pytest.
+wheel *arguments:
+    tests/wheel/run {{ arguments }}
+
 # Capture the protocol fixtures anew from Celery itself.
 fixtures *arguments:
     tests/fixtures/run {{ arguments }}

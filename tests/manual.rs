@@ -122,6 +122,15 @@ fn what_works_is_proven_by_tests_that_exist() {
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
+/// Before anything is deployed.
+#[test]
+fn what_is_refused_is_told_by_the_doctor() {
+    let told = |row: &Row| row.proofs.iter().any(|proof| proof.starts_with("test_doctor.py::"));
+    let untold: Vec<String> =
+        rows().into_iter().filter(|row| row.state == "refused" && !told(row)).map(|row| row.id).collect();
+    assert!(untold.is_empty(), "no test shows that celery-rs doctor tells of {}", untold.join(", "));
+}
+
 /// The chapter is generated: `CELERY_RS_WRITE=1 cargo test --test manual` writes it anew.
 #[test]
 fn chapter_on_settings_is_the_table() {

@@ -33,7 +33,7 @@ fn zygote(pool: &str) -> ZygoteCommand {
     }
     ZygoteCommand {
         program: env!("CARGO_BIN_EXE_celery-rs").into(),
-        args: vec!["__zygote".into(), ZygoteOptions { argv }.to_json().into()],
+        args: vec!["__zygote".into(), ZygoteOptions { argv, survey: false }.to_json().into()],
         env: env.into_iter().map(|(name, value)| (name.into(), value.into())).collect(),
     }
 }

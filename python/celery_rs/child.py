@@ -32,6 +32,8 @@ logger = get_logger('celery.pool')
 OF_THE_GROUP = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1')
 
 EX_OK, EX_FAILURE, EX_RECYCLE = 0, 1, pool.EX_RECYCLE
+#: Whether billiard's handler has ended this process, which has no public name before billiard 4.3.
+TERMINATED = common._should_have_exited
 
 
 class PoolProcess(ForkProcess):
@@ -197,7 +199,7 @@ class PoolWorker(pool.Worker):
 
 def initialize(bridge, plan):
     from celery.concurrency import prefork
-    common.clear_terminate_handler_fired()
+    TERMINATED[0] = False
     # It would be undone below, and costs much: with cffi a C compiler's parser is run for it.
     set_pdeathsig, platforms._set_pdeathsig = platforms._set_pdeathsig, int
     try:
@@ -411,7 +413,7 @@ class Seat:
 
     def is_lethal(self, exc):
         """Whether the job is lost with its process, which is what the parent will see, or is told of as lost by its thread."""
-        return common.terminate_handler_fired() or (
+        return TERMINATED[0] or (
             self.outlives_exits and isinstance(exc, (SystemExit, KeyboardInterrupt))
         )
 

@@ -10,27 +10,9 @@ import traceback
 
 from celery_rs import stacks
 
-POOLS = {
-    'celery.concurrency.prefork:TaskPool': 'prefork',
-    'celery.concurrency.thread:TaskPool': 'threads',
-    'celery.concurrency.solo:TaskPool': 'solo',
-    'celery.concurrency.gevent:TaskPool': 'gevent',
-    'celery.concurrency.eventlet:TaskPool': 'eventlet',
-}
-UNSUPPORTED_POOL = """\
-celery-rs has no pool {0!r}: use prefork, threads, solo, gevent or eventlet, or run this worker with Python's celery."""
-OWN_STRATEGY = """\
-celery-rs cannot run the task {0!r}: its Strategy {1} works with Celery's consumer, which is not here.
-Leave it out of this worker's app, or run this worker with Python's celery."""
 NO_CELERY = """\
 celery-rs cannot import celery in {0}: {1}
 Activate the virtualenv of your project, or set VIRTUAL_ENV."""
-NO_SQLALCHEMY = """\
-The database result backend requires SQLAlchemy to be installed. See https://pypi.org/project/SQLAlchemy/
-Tasks in Python ask their backend through it; only a worker of Rust tasks alone does without."""
-
-MISPLACED_STEP = """\
-celery-rs cannot run boot step {0}, which takes the place of one of Celery's own: run this worker with Python's celery."""
 
 #: The parent decides when to leave, and says so by closing the socket.
 IGNORED_SIGNALS = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2')
@@ -76,17 +58,23 @@ class NoSteps:
         worker.max_concurrency, worker.min_concurrency = autoscale or (None, worker.concurrency)
 
 
-def main(bridge, argv):
-    """Serves until the parent leaves; the exit code."""
+def main(bridge, argv, survey=False):
+    """Serves until the parent leaves; the exit code.
+
+    With `survey` nothing is run afterwards: what would be refused is told instead, and nothing is written.
+    """
     for name in IGNORED_SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
     for name in FATAL_SIGNALS:
         signal.signal(getattr(signal, name), signal.SIG_DFL)
     add_to_path(os.getcwd())
     try:
-        worker = load(argv)
+        worker = load(argv, survey)
         if is_beat(worker):
             bridge.manifest(prepare_beat(worker))
+            return wait(bridge)
+        if survey:
+            bridge.manifest(look_at(worker))
             return wait(bridge)
         plan, text = prepare(worker)
     except Failed as failed:
@@ -109,7 +97,7 @@ def add_to_path(directory):
         sys.path.insert(0, directory)
 
 
-def load(argv):
+def load(argv, survey=False):
     """Celery's own command line, stopped before it starts the worker."""
     try:
         from celery import maybe_patch_concurrency
@@ -129,6 +117,9 @@ def load(argv):
     from celery.bin.celery import celery
     from celery_rs import daemon
     daemon.install()
+    if survey:
+        from celery_rs import surveyor
+        surveyor.install()
     try:
         status = celery.main(args=list(argv), prog_name='celery', standalone_mode=False, auto_envvar_prefix='CELERY')
     except Initialized as done:
@@ -159,8 +150,7 @@ def is_beat(loaded):
 def prepare_beat(beat):
     """The manifest, after which nothing is left to do here: what needs Python is not begun in Rust."""
     from celery_rs import manifest
-    app = getattr(beat.app, '_get_current_object', lambda: beat.app)()
-    return json.dumps(manifest.of_beat(app, beat))
+    return json.dumps(manifest.of_beat(app_of(beat), beat))
 
 
 def wait(bridge):
@@ -187,18 +177,13 @@ def exit_code(exc):
 def prepare(worker):
     """The rest of what Celery's main process does before its pool starts."""
     from celery import signals
-    from celery_rs import child, manifest, relay, shortcut, statedb, steps
+    from celery_rs import child, manifest, refusals, relay, shortcut, statedb
     add_to_path(os.getcwd())
-    app = worker.app
-    # The worker's class is bound to the app through a proxy in some cases.
-    app = getattr(app, '_get_current_object', lambda: app)()
-    pool = pool_name(worker)
-    refuse_green_beat(worker, pool)
-    refuse_strategies(app, manifest)
-    for step in steps.misplaced(app):
-        raise Failed(MISPLACED_STEP.format(step))
+    app = app_of(worker)
+    for refusal in refusals.found(app, worker):
+        raise Failed(str(refusal))
+    pool = refusals.pool_name(worker)
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
-    refuse_without_sqlalchemy(app)
     relay.install(app)
     shortcut.install()
     state = statedb.read(worker)
@@ -211,28 +196,20 @@ def prepare(worker):
     return child.Plan(app, worker, pool), text
 
 
-def pool_name(worker):
-    path = f'{worker.pool_cls.__module__}:{worker.pool_cls.__name__}'
-    try:
-        return POOLS[path]
-    except KeyError:
-        raise Failed(UNSUPPORTED_POOL.format(path)) from None
+def look_at(worker):
+    """The manifest of a worker that shall not run, with all that is refused."""
+    from celery import signals
+    from celery_rs import manifest, refusals
+    add_to_path(os.getcwd())
+    app = app_of(worker)
+    refused = list(refusals.found(app, worker))
+    signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
+    return json.dumps({**manifest.manifest(app, worker, refusals.pool_name(worker)), 'refusals': refused})
 
 
-def refuse_without_sqlalchemy(app):
-    """In the words that Celery has for it and does not come to."""
-    try:
-        app.backend
-    except ModuleNotFoundError as exc:
-        if exc.name != 'sqlalchemy':
-            raise
-        raise Failed(NO_SQLALCHEMY) from None
-
-
-def refuse_green_beat(worker, pool):
-    from celery.worker import components
-    if worker.options.get('beat') and pool in components.GREEN_POOLS:
-        raise Failed(components.ERR_B_GREEN)
+def app_of(worker):
+    """The worker's class is bound to the app through a proxy in some cases."""
+    return getattr(worker.app, '_get_current_object', lambda: worker.app)()
 
 
 def warn_of_green_setting(app):
@@ -241,13 +218,6 @@ def warn_of_green_setting(app):
     if app.conf.worker_pool in components.GREEN_POOLS:
         import warnings
         warnings.warn(UserWarning(components.W_POOL_SETTING), stacklevel=2)
-
-
-def refuse_strategies(app, manifest):
-    """What such a task is called with is its Strategy's business: without it, it would do something else."""
-    for name, task in app.tasks.items():
-        if strategy := manifest.custom_strategy(task):
-            raise Failed(OWN_STRATEGY.format(name, strategy))
 
 
 def warn_deprecated(app):

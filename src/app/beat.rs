@@ -75,7 +75,7 @@ impl App {
     /// # Errors
     /// Those of Celery's own command line, in its words and with its exit codes; settings that mean nothing.
     pub async fn beat(&self, words: &[String]) -> Result<BeatPlan, AppError> {
-        let (zygote, manifest, _) = launch(words, false).await?;
+        let (zygote, manifest, _) = launch(words, false, false).await?;
         zygote.dismiss().await;
         let schedule = match described(&manifest)? {
             Described::Ours(schedule) => schedule,
@@ -124,18 +124,23 @@ impl BootedBeat {
 }
 
 impl Booted {
+    /// Who runs the schedule of a worker with `-B`.
+    pub(super) fn described_beat(&self) -> Result<Option<Described>, AppError> {
+        self.manifest.as_ref().filter(|manifest| !manifest.beat.is_empty()).map(described).transpose()
+    }
+
     /// The schedule of a worker with `-B`, over the worker's own connection where it is run here.
     ///
     /// # Errors
     /// When its file cannot be had.
     pub(super) fn embedded_beat(
         &self,
+        described: Option<Described>,
         publisher: Arc<dyn Publish>,
         pool: Option<&Arc<PreforkPool>>,
     ) -> Result<Option<EmbeddedBeat>, AppError> {
-        let manifest = self.manifest.as_ref().filter(|manifest| !manifest.beat.is_empty());
-        let (Some(manifest), Some(pool)) = (manifest, pool) else { return Ok(None) };
-        Ok(Some(match described(manifest)? {
+        let (Some(described), Some(pool)) = (described, pool) else { return Ok(None) };
+        Ok(Some(match described {
             Described::Ours(schedule) => {
                 let settings = producer_settings(&self.settings, self.queues.clone())?;
                 EmbeddedBeat::Ours(Box::new(schedule.open(Producer::new(publisher, settings, None, None))?))

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
     app::{Announcer, App, AppError, Door, scale, serializers},
-    config::{ConfigError, Layers, Queues, Settings, Strings, WorkerArgs},
+    config::{ConfigError, Layers, PYTHONS, Queues, Refusal, Settings, Strings, WorkerArgs, keys},
     ipc::Manifest,
     pool::prefork::{Zygote, ZygoteCommand},
     serialization::{Map, Value, json},
@@ -89,9 +89,38 @@ impl App {
     /// # Errors
     /// Those of Celery's own command line, in its words and with its exit codes; settings that mean nothing.
     pub async fn boot(self, args: WorkerArgs, words: &[String], environment: &dyn Strings) -> Result<Booted, AppError> {
+        let loaded = self.load(args, words, false).await?;
+        let mut faults = Vec::new();
+        let booted = loaded.settle(environment, &mut faults)?;
+        faults.into_iter().next().map_or(Ok(booted), Err)
+    }
+
+    /// With `survey`, only to look at the app.
+    pub(super) async fn load(self, args: WorkerArgs, words: &[String], survey: bool) -> Result<Loaded, AppError> {
         let wants_python = args.app.is_some() || self.tasks().next().is_none();
-        let zygote = if wants_python { Some(launch(words, args.json_log).await?) } else { None };
+        let zygote = if wants_python { Some(launch(words, args.json_log, survey).await?) } else { None };
         let (zygote, manifest) = zygote.map(|(zygote, manifest, command)| ((zygote, command), manifest)).unzip();
+        Ok(Loaded { app: self, args, manifest, zygote })
+    }
+}
+
+/// An app whose settings nobody has looked at.
+pub(super) struct Loaded {
+    pub(super) app: App,
+    pub(super) args: WorkerArgs,
+    /// None without a Python app.
+    pub(super) manifest: Option<Manifest>,
+    pub(super) zygote: Option<(Zygote, ZygoteCommand)>,
+}
+
+impl Loaded {
+    /// Settles the settings. What keeps a worker from starting is added to `faults`, and something harmless stands in its
+    /// place.
+    ///
+    /// # Errors
+    /// Settings that mean nothing: without them there is nothing else to be said.
+    pub(super) fn settle(self, environment: &dyn Strings, faults: &mut Vec<AppError>) -> Result<Booted, AppError> {
+        let Self { app, args, manifest, zygote } = self;
         let said =
             manifest.as_ref().map(|manifest: &Manifest| object(&manifest.settings)).transpose()?.unwrap_or_default();
         let mut settings = Settings::resolve(Layers::new(said, environment, args.settings()))?;
@@ -100,35 +129,45 @@ impl App {
         }
         let resolved = manifest.as_ref().map(|manifest| object(&manifest.options)).transpose()?.unwrap_or_default();
         let resolved = Resolved(resolved);
-        let autoscale = scale::range(&resolved, manifest.is_some(), &args, environment)?;
-        if manifest.is_none() && settings.worker.state_db.is_some() {
-            return Err(AppError::unsupported(
-                "--statedb is a file that Python reads and writes: it needs a Python app",
-            ));
-        }
-        let queues = select_queues(&settings, manifest.as_ref(), &args)?;
+        let autoscale = kept(scale::range(&resolved, manifest.is_some(), &args, environment), faults).flatten();
+        kept(native_only(&settings, manifest.as_ref()), faults);
+        let queues = kept(select_queues(&settings, manifest.as_ref(), &args), faults);
+        let queues = queues.unwrap_or_else(|| Queues::new(&settings.task, Vec::new()));
         let python = manifest.as_ref().map_or(&[][..], |manifest| &manifest.tasks);
-        let registry = Arc::new(self.registry(python, &TaskOptions::from_settings(&settings.task))?);
-        let tasks = registry.names().into_iter().map(str::to_owned).collect();
-        let about = about(manifest.as_ref());
+        let registry = app.registry(python, &TaskOptions::from_settings(&settings.task)).map_err(AppError::from);
+        let registry = Arc::new(kept(registry, faults).unwrap_or_default());
         Ok(Booted {
             user: resolved.user(),
             settings,
             queues,
-            about,
-            tasks,
+            about: about(manifest.as_ref()),
+            tasks: registry.names().into_iter().map(str::to_owned).collect(),
             announcer: Announcer::default(),
             door: Door::default(),
             registry,
             manifest,
-            app: self,
+            app,
             args,
             resolved,
-            revokes: revokes(environment)?,
+            revokes: kept(revokes(environment).map_err(AppError::from), faults).unwrap_or_default(),
             autoscale,
             zygote,
         })
     }
+}
+
+/// None for a fault, which is noted.
+fn kept<T>(made: Result<T, AppError>, faults: &mut Vec<AppError>) -> Option<T> {
+    made.map_err(|fault| faults.push(fault)).ok()
+}
+
+/// What Python does for a worker that has Python.
+fn native_only(settings: &Settings, manifest: Option<&Manifest>) -> Result<(), AppError> {
+    if manifest.is_none() && settings.worker.state_db.is_some() {
+        let line = "--statedb is a file that Python reads and writes, and there is no Python app";
+        return Err(AppError::refused(line, "leave it out"));
+    }
+    Ok(())
 }
 
 /// Has Celery print what its `report` command says of the app. `words` is the command line without the program.
@@ -136,7 +175,7 @@ impl App {
 /// # Errors
 /// As with [`App::boot`].
 pub async fn report(words: &[String]) -> Result<(), AppError> {
-    match launch(words, false).await {
+    match launch(words, false, false).await {
         // It has done that instead of loading a worker.
         Err(error) if error.exit_code() != 0 => Err(error),
         _ => Ok(()),
@@ -152,15 +191,16 @@ impl Booted {
         }
     }
 
-    /// One line for each thing that the app wants of Celery's main process and that this worker does not do.
-    pub fn refusals(&self) -> Vec<String> {
-        let mut lines = self.settings.refusals();
-        lines.extend(serializers::refusals(&self.settings));
+    /// What the app wants of Celery's main process and this worker does not do; it starts nevertheless.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let mut refusals = self.settings.refusals();
+        refusals.extend(serializers::refusals(&self.settings));
         if let Some(manifest) = &self.manifest {
-            lines.extend(refused(manifest));
-            lines.extend(own_logging(manifest));
+            refusals.extend(objects(manifest));
+            refusals.extend(own_requests(manifest));
+            refusals.extend(own_logging(manifest));
         }
-        lines
+        refusals
     }
 
     /// Node name.
@@ -200,22 +240,29 @@ fn log_format(json: bool) -> Vec<(OsString, OsString)> {
 }
 
 #[cfg(feature = "python")]
-pub(super) async fn launch(words: &[String], json_log: bool) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
+pub(super) async fn launch(
+    words: &[String],
+    json_log: bool,
+    survey: bool,
+) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
     let program =
         std::env::current_exe().map_err(|error| AppError::unsupported(format!("cannot find this program: {error}")))?;
-    let options = crate::ipc::ZygoteOptions { argv: crate::config::celerys_words(words) };
+    let options = crate::ipc::ZygoteOptions { argv: crate::config::celerys_words(words), survey };
     let command = ZygoteCommand {
         program,
         args: vec![ZYGOTE_COMMAND.into(), options.to_json().into()],
-        env: log_format(json_log),
+        env: if survey { vec![(DETACH.into(), "".into())] } else { log_format(json_log) },
     };
     let (zygote, manifest) = Zygote::launch(&command).await?;
     Ok((zygote, manifest, command))
 }
 
 #[cfg(not(feature = "python"))]
-pub(super) async fn launch(_: &[String], _: bool) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
-    Err(AppError::unsupported("this celery-rs was built without the feature 'python': it runs native tasks only"))
+pub(super) async fn launch(_: &[String], _: bool, _: bool) -> Result<(Zygote, Manifest, ZygoteCommand), AppError> {
+    Err(AppError::refused(
+        "this celery-rs was built without the feature 'python': it runs native tasks only",
+        "build it with that feature",
+    ))
 }
 
 fn about(manifest: Option<&Manifest>) -> About {
@@ -226,28 +273,49 @@ fn about(manifest: Option<&Manifest>) -> About {
     })
 }
 
+/// Who only looks starts no daemon.
+#[cfg(feature = "python")]
+const DETACH: &str = "CELERY_WORKER_DETACH";
 #[cfg(feature = "python")]
 const LOG_FORMAT: &str = "CELERY_WORKER_LOG_FORMAT";
 const REVOKES_MAX: &str = "CELERY_WORKER_REVOKES_MAX";
 const REVOKE_EXPIRES: &str = "CELERY_WORKER_REVOKE_EXPIRES";
 
 /// Who shapes the log of the children, and not the lines of this process.
-fn own_logging(manifest: &Manifest) -> Option<String> {
+fn own_logging(manifest: &Manifest) -> Option<Refusal> {
     let shapes = |name: &&str| manifest.signals.iter().any(|signal| signal == name);
     let signals: Vec<&str> = ["setup_logging", "after_setup_logger"].into_iter().filter(shapes).collect();
     (!signals.is_empty()).then(|| {
-        format!(
+        let line = format!(
             "receivers of {} shape the log of the children: the lines of the worker's own process keep worker_log_format, \
              or --log-format json, and go to -f or stderr",
             signals.join(" and ")
-        )
+        );
+        Refusal::new(line, "set worker_log_format, or --log-format json, to what the receivers make")
     })
 }
 
-fn refused(manifest: &Manifest) -> impl Iterator<Item = String> {
-    let requests = manifest.tasks.iter().filter(|task| !task.custom_request.is_empty());
-    requests.map(|task| {
-        format!("task {}: {} is used by celery-rs only for ends that no child has seen", task.name, task.custom_request)
+/// Classes of requests, which work with Celery's consumer and pool.
+fn own_requests(manifest: &Manifest) -> impl Iterator<Item = Refusal> {
+    let tasks = manifest.tasks.iter().filter(|task| !task.custom_request.is_empty());
+    tasks.map(|task| {
+        let request = &task.custom_request;
+        let line = format!("task {}: {request} is used by celery-rs only for ends that no child has seen", task.name);
+        Refusal::new(line, format!("use the task's hooks or signals, or {PYTHONS}"))
+    })
+}
+
+/// Settings of this process that are set to Python objects, or have some in them.
+fn objects(manifest: &Manifest) -> impl Iterator<Item = Refusal> {
+    let is_ours = |name: &str| {
+        let setting = name.split('.').next().unwrap_or(name);
+        keys::find(setting).is_some_and(|key| key.reader == keys::Reader::Worker)
+    };
+    manifest.opaque_settings.iter().filter(move |name| is_ours(name)).map(|name| {
+        let line = format!(
+            "setting {name} is a Python object: Python heeds it in the children, the worker's own process does not"
+        );
+        Refusal::new(line, format!("write it as plain data, or {PYTHONS}"))
     })
 }
 

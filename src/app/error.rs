@@ -1,8 +1,14 @@
 //! [`AppError`]: why there is no worker, in words for the user and with Celery's exit code.
 
 use crate::{
-    backend::BackendError, beat::BeatError, broker::BrokerError, config::ConfigError, ipc::DaemonOptions,
-    pool::PoolError, protocol::ProtocolError, serialization::DecodeError,
+    backend::BackendError,
+    beat::BeatError,
+    broker::BrokerError,
+    config::{ConfigError, PYTHONS, Refusal},
+    ipc::DaemonOptions,
+    pool::PoolError,
+    protocol::ProtocolError,
+    serialization::DecodeError,
 };
 
 /// What keeps a worker from starting. Its text never holds a password.
@@ -27,13 +33,32 @@ enum Kind {
     #[error(transparent)]
     Protocol(#[from] ProtocolError),
     #[error("{0}")]
+    Refused(Refusal),
+    #[error("{0}")]
     Unsupported(String),
 }
 
 impl AppError {
-    /// Something that this build or this worker does not do.
+    /// Something that this worker does not do, and the way out.
+    pub(super) fn refused(line: impl Into<String>, way_out: impl Into<String>) -> Self {
+        Kind::Refused(Refusal::new(line, way_out)).into()
+    }
+
+    /// Something that cannot be done here and now.
     pub(super) fn unsupported(what: impl Into<String>) -> Self {
         Kind::Unsupported(what.into()).into()
+    }
+
+    /// As what a worker would refuse for it: the same line, and the way out.
+    pub fn to_refusal(&self) -> Refusal {
+        let way_out = match &self.0 {
+            Kind::Refused(refusal) => return refusal.clone(),
+            Kind::Config(_) | Kind::Protocol(_) => "put it right where it is set".to_owned(),
+            Kind::Broker(_) => format!("put the broker's URL or options right, or {PYTHONS}"),
+            Kind::Backend(_) => format!("put the result backend's URL or options right, or {PYTHONS}"),
+            _ => PYTHONS.to_owned(),
+        };
+        Refusal::new(self.to_string(), way_out)
     }
 
     /// What the daemon shall be that was asked for instead of a worker in this process.
@@ -50,7 +75,7 @@ impl AppError {
         match &self.0 {
             Kind::Beat(BeatError::Held { .. }) => 73,
             Kind::Pool(PoolError::App { code, .. }) => *code,
-            Kind::Unsupported(_) => 2,
+            Kind::Refused(_) | Kind::Unsupported(_) => 2,
             _ => 1,
         }
     }

@@ -44,18 +44,21 @@ impl Booted {
         &self,
         options: &WorkerOptions,
         python_commands: Option<PythonCommands>,
+        gossip: Option<GossipOptions>,
         events: &EventDispatcher,
         producer: &Producer,
-    ) -> Result<Neighbours, AppError> {
+    ) -> Neighbours {
         let is_redis = *events.exchange_type() == ExchangeType::Fanout;
-        let gossip = self.gossip(events, producer)?;
+        let exchange_type = events.exchange_type().clone();
+        let gossip = gossip.map(|options| GossipOptions { exchange_type, ..options });
+        let gossip = gossip.map(|options| Gossip::new(options, events.clone(), producer.clone()));
         let node = self.remote_control().then(|| self.node_options(options, is_redis, python_commands, gossip.clone()));
         let mingle = (!self.args.without_mingle).then(|| self.mingle_options(options));
-        Ok(Neighbours { mingle, gossip, node, events: events.clone() })
+        Neighbours { mingle, gossip, node, events: events.clone() }
     }
 
     /// `worker_enable_remote_control`.
-    fn remote_control(&self) -> bool {
+    pub(super) fn remote_control(&self) -> bool {
         self.settings.layers.value("worker_enable_remote_control").0.is_truthy()
     }
 
@@ -89,8 +92,8 @@ impl Booted {
         }
     }
 
-    /// None with `--without-gossip`.
-    fn gossip(&self, events: &EventDispatcher, producer: &Producer) -> Result<Option<Gossip>, AppError> {
+    /// None with `--without-gossip`. Which type the exchange has is the transport's matter.
+    pub(super) fn gossip_options(&self) -> Result<Option<GossipOptions>, AppError> {
         if self.args.without_gossip {
             return Ok(None);
         }
@@ -98,7 +101,7 @@ impl Booted {
         let options = GossipOptions {
             hostname: self.hostname().to_owned(),
             exchange: event.exchange.clone(),
-            exchange_type: events.exchange_type().clone(),
+            exchange_type: ExchangeType::Topic,
             queue_prefix: event.queue_prefix.clone(),
             queue_ttl: self.args.heartbeat_interval.or(event.queue_ttl),
             queue_expires: event.queue_expires,
@@ -106,7 +109,7 @@ impl Booted {
             queue_durable: event.queue_durable,
             accept: AcceptContent::new(&["json".to_owned(), event.serializer.clone()])?,
         };
-        Ok(Some(Gossip::new(options, events.clone(), producer.clone())))
+        Ok(Some(options))
     }
 
     fn mingle_options(&self, options: &WorkerOptions) -> MingleOptions {

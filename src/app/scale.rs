@@ -23,13 +23,13 @@ pub(super) fn range(
     let Some(&[max, min]) = numbers.as_deref() else {
         return match args.autoscale {
             Some(_) if !has_python => {
-                Err(AppError::unsupported("--autoscale is for Python children, and there are none"))
+                Err(AppError::refused("--autoscale is for Python children, and there are none", "use -c"))
             }
             _ => Ok(None),
         };
     };
     if resolved.text("pool") != Some("prefork") {
-        return Err(AppError::unsupported("--autoscale works with the prefork pool only"));
+        return Err(AppError::refused("--autoscale works with the prefork pool only", "use -c, or -P prefork"));
     }
     let count =
         |number: i64| usize::try_from(number).map_err(|_| AppError::unsupported("--autoscale: a negative number"));

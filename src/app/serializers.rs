@@ -5,7 +5,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{config::Settings, serialization};
+use crate::{
+    config::{Refusal, Settings},
+    serialization,
+};
 
 /// What this process writes instead.
 const IN_PLACE: &str = "json";
@@ -24,14 +27,14 @@ pub(super) fn settle(settings: &mut Settings, registered: &BTreeMap<String, Stri
     }
 }
 
-/// One line for each setting that is heeded in children only.
-pub(super) fn refusals(settings: &Settings) -> impl Iterator<Item = String> {
+/// Each setting that is heeded in children only.
+pub(super) fn refusals(settings: &Settings) -> impl Iterator<Item = Refusal> {
     ["task_serializer", "event_serializer"].into_iter().filter_map(|name| {
         let (value, layer) = settings.layers.value(name);
         let serializer = value.as_str().filter(|serializer| !serialization::knows(serializer))?;
-        Some(format!(
-            "setting {name} ({layer}) is {serializer}, which Python has: what celery-rs writes itself is JSON"
-        ))
+        let line =
+            format!("setting {name} ({layer}) is {serializer}, which Python has: what celery-rs writes itself is JSON");
+        Some(Refusal::new(line, "nothing, if JSON will do for events, replies and what native tasks send"))
     })
 }
 
@@ -54,7 +57,7 @@ mod tests {
         settle(&mut settings, &BTreeMap::from([("own".to_owned(), "application/x-own".to_owned())]));
         assert_eq!(settings.accept_content, ["json", "application/x-own", "application/x-other"]);
         assert_eq!((&*settings.task.serializer, &*settings.event.serializer), ("json", "yaml"));
-        let lines: Vec<_> = refusals(&settings).collect();
+        let lines: Vec<_> = refusals(&settings).map(|refusal| refusal.line).collect();
         assert_eq!(
             lines,
             ["setting task_serializer (set by the app) is own, which Python has: what celery-rs writes itself is JSON"]

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::{
     app::AppError,
     broker::Transport,
-    config::{BrokerSettings, Queues},
+    config::{BrokerSettings, PYTHONS, Queues},
     serialization::{Map, Value},
 };
 
@@ -15,8 +15,9 @@ use crate::{
 /// A URL whose transport only Python has, options that cannot be honoured, different brokers for reading and writing.
 pub(super) fn transports(settings: &BrokerSettings, queues: &Queues) -> Result<Vec<Arc<dyn Transport>>, AppError> {
     if settings.read_urls != settings.write_urls {
-        return Err(AppError::unsupported(
-            "broker_write_url differs from broker_read_url: celery-rs publishes through the connection it consumes from",
+        return Err(AppError::refused(
+            "broker_write_url differs from broker_read_url, but celery-rs publishes through the connection it consumes from",
+            format!("set broker_url alone, or {PYTHONS}"),
         ));
     }
     // Sentinels of one master: together they are one broker.
@@ -31,15 +32,16 @@ fn transport(url: &str, settings: &BrokerSettings, queues: &Queues) -> Result<Ar
     match scheme {
         "redis" | "rediss" | "redis+socket" | "socket" | "sentinel" => redis(url, settings),
         "amqp" | "amqps" | "pyamqp" => amqp(url, settings, queues),
-        other => Err(AppError::unsupported(format!(
-            "broker transport '{other}' is not supported: celery-rs speaks redis:// and amqp://"
-        ))),
+        other => Err(AppError::refused(
+            format!("broker transport '{other}' is not supported"),
+            format!("use redis:// or amqp://, or {PYTHONS}"),
+        )),
     }
 }
 
 #[cfg(not(feature = "redis"))]
 fn redis(_: &str, _: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
-    Err(AppError::unsupported("this celery-rs was built without the feature 'redis'"))
+    Err(AppError::refused("this celery-rs was built without the feature 'redis'", "build it with that feature"))
 }
 
 #[cfg(feature = "redis")]
@@ -66,7 +68,7 @@ fn amqp(url: &str, settings: &BrokerSettings, queues: &Queues) -> Result<Arc<dyn
 
 #[cfg(not(feature = "amqp"))]
 fn amqp(_: &str, _: &BrokerSettings, _: &Queues) -> Result<Arc<dyn Transport>, AppError> {
-    Err(AppError::unsupported("this celery-rs was built without the feature 'amqp'"))
+    Err(AppError::refused("this celery-rs was built without the feature 'amqp'", "build it with that feature"))
 }
 
 /// Quorum queues know no prefetch window but each consumer's own.

@@ -6,18 +6,13 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
-    app::{
-        AppError, Booted, EmbeddedBeat,
-        embedded_beat::beside,
-        health,
-        transports::{has_quorum_queue, transports},
-    },
-    backend::{self, BackendError, BackendOptions, ResultBackend},
+    app::{AppError, Booted, EmbeddedBeat, embedded_beat::beside, health, plan::Plan, transports::has_quorum_queue},
+    backend::ResultBackend,
     broker::Publish,
     config::routes::Routes,
     control::PythonCommands,
     event::{Clock, EventDispatcher, EventOptions},
-    ipc::{Manifest, PoolKind},
+    ipc::PoolKind,
     pool::{
         Pool, TimeLimits,
         prefork::{PreforkOptions, PreforkPool},
@@ -34,8 +29,6 @@ use crate::{
 
 /// Celery's version that a worker without a Python app speaks.
 const CELERY_VERSION: &str = "5.7.0";
-/// Celery's own backend of databases, by its class path.
-const DATABASE_BACKEND: &str = "celery.backends.database.DatabaseBackend";
 /// `--heartbeat-interval`.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 
@@ -54,22 +47,21 @@ impl Booted {
     /// Settings that cannot be honoured, a transport or backend that only Python has.
     pub fn assemble(mut self) -> Result<(Worker, Option<EmbeddedBeat>), AppError> {
         let health = self.health_server()?;
-        let transports = transports(&self.settings.broker, &self.queues)?;
         let wires = Wires::default();
         let publisher: Arc<dyn Publish> = wires.publisher();
-        let timezone = TimeZone::parse(self.settings.timezone.as_deref(), self.settings.enable_utc)?;
-        let options = self.worker_options(timezone)?;
+        let Plan { transports, options, results, producer, gossip, beat } = self.plan(&publisher);
+        let (transports, options, results, producer, gossip) = (transports?, options?, results?, producer?, gossip?);
         let pool = self.pool(&options);
-        let beat = self.embedded_beat(publisher.clone(), pool.as_ref())?;
+        let beat = self.embedded_beat(beat?, publisher.clone(), pool.as_ref())?;
         let signals = self.signals(pool.as_deref());
         let by_steward = self.by_steward(&signals);
         let boot_steps = self.boot_steps(&signals);
-        let (backend, python_backend) = self.backend(publisher.clone(), by_steward.clone())?;
+        let (backend, python_backend) = results.backend(by_steward.clone())?;
         let is_redis = transports.iter().any(|transport| transport.capabilities().driver == "redis");
         let events = EventDispatcher::new(self.event_options(is_redis), self.clock(), publisher.clone());
         let producer = Producer::new(
             publisher,
-            self.producer_settings(timezone)?,
+            producer,
             Some(Arc::new(BackendChords(backend.clone()))),
             Some(Arc::new(events.0.clone())),
         );
@@ -78,7 +70,7 @@ impl Booted {
         let pool = pool.map(|pool| pool as Arc<dyn Pool>);
         let (door, inside) = (self.door.clone(), (pool.clone(), wires.stopping()));
         let python_commands = self.python_commands(&signals);
-        let neighbours = self.neighbours(&options, python_commands, &events.0, &producer)?;
+        let neighbours = self.neighbours(&options, python_commands, gossip, &events.0, &producer);
         let subject =
             health.is_some().then(|| self.health_subject(&options, &wires, &events.0, backend.clone(), pool.clone()));
         let mut worker = Worker::new(Assembly {
@@ -126,29 +118,6 @@ impl Booted {
         self.manifest.as_ref().map_or(CELERY_VERSION, |manifest| &manifest.celery_version)
     }
 
-    /// The backend, in this process where it can be: one that only Python has stores in the children what they have seen,
-    /// and in the steward what they have not. And whether it is one of those.
-    fn backend(
-        &self,
-        publisher: Arc<dyn Publish>,
-        by_steward: Option<Arc<BySteward>>,
-    ) -> Result<(Arc<dyn ResultBackend>, bool), AppError> {
-        let options = BackendOptions::from_settings(&self.settings, minor(self.celery_version()));
-        // An app may write to a Redis of ours in a way of its own, or hang code on SQLAlchemy's engine.
-        let is_the_apps = |manifest: &Manifest| {
-            !manifest.relays_results
-                && (!manifest.backend.starts_with("celery.") || manifest.backend == DATABASE_BACKEND)
-        };
-        if let Some(by_steward) = by_steward.clone().filter(|_| self.manifest.as_ref().is_some_and(is_the_apps)) {
-            return Ok((by_steward, true));
-        }
-        let url = self.settings.result.backend.as_deref();
-        match (options.and_then(|options| backend::open(url, options, publisher)), by_steward) {
-            (Err(BackendError::Unsupported(_)), Some(by_steward)) => Ok((by_steward, true)),
-            (opened, _) => Ok((opened?, false)),
-        }
-    }
-
     fn boot_steps(&self, signals: &MainSignals) -> Option<BootSteps> {
         let (steward, manifest) = (signals.steward()?, self.manifest.as_ref()?);
         (!manifest.bootsteps.is_empty()).then(|| BootSteps::new(steward.clone()))
@@ -186,7 +155,7 @@ impl Booted {
         Completion::new(backend, producer, settings, errbacks, joins)
     }
 
-    fn producer_settings(&self, timezone: TimeZone) -> Result<ProducerSettings, AppError> {
+    pub(super) fn producer_settings(&self, timezone: TimeZone) -> Result<ProducerSettings, AppError> {
         let task = &self.settings.task;
         Ok(ProducerSettings {
             protocol: task.protocol,
@@ -227,7 +196,7 @@ impl Booted {
         format!("gen{}@{host}", std::process::id())
     }
 
-    fn worker_options(&self, timezone: TimeZone) -> Result<WorkerOptions, AppError> {
+    pub(super) fn worker_options(&self, timezone: TimeZone) -> Result<WorkerOptions, AppError> {
         let (broker, worker) = (&self.settings.broker, &self.settings.worker);
         let (concurrency, autoscale) = (self.concurrency(), self.autoscale);
         Ok(WorkerOptions {
@@ -325,10 +294,4 @@ fn pool_failure(pool: Option<Arc<PreforkPool>>) -> BoxFuture<'static, String> {
         Some(pool) => Box::pin(async move { pool.failed().await.to_string() }),
         None => Box::pin(std::future::pending()),
     }
-}
-
-/// The first two numbers of a version.
-fn minor(version: &str) -> (u16, u16) {
-    let mut numbers = version.split('.').map(|number| number.parse().unwrap_or(0));
-    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }

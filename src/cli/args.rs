@@ -66,6 +66,9 @@ pub(super) enum Command {
     /// Start the beat periodic task scheduler.
     #[command(args_override_self = true)]
     Beat(Box<BeatOptions>),
+    /// Load the app and tell what a worker with these options would do in Rust, what through Python, and what not at all.
+    #[command(args_override_self = true)]
+    Doctor(Box<DoctorOptions>),
     /// Shows information useful to include in bug-reports.
     Report,
     /// Print the completions of a shell: celery-rs completions bash > /etc/bash_completion.d/celery-rs
@@ -81,6 +84,16 @@ pub(super) enum Command {
         #[arg(default_value = "{}")]
         options: String,
     },
+}
+
+/// Options of `doctor`: those of the worker that it is about.
+#[derive(Args)]
+pub(super) struct DoctorOptions {
+    #[command(flatten)]
+    pub(super) worker: WorkerOptions,
+    /// Tell it as JSON
+    #[arg(long, help_heading = "Doctor Options")]
+    pub(super) json: bool,
 }
 
 /// Options of `worker`. Each also reads `CELERY_WORKER_<OPTION>`.

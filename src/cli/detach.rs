@@ -101,7 +101,7 @@ fn found(name: &str) -> Option<PathBuf> {
 }
 
 /// Without what has been done already: `-D`, also among other flags, and the options of the user.
-fn remaining(words: &[String]) -> Vec<OsString> {
+pub(super) fn remaining(words: &[String]) -> Vec<OsString> {
     let mut remaining = Vec::new();
     let mut words = words.iter();
     while let Some(word) = words.next() {

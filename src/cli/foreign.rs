@@ -1,4 +1,4 @@
-//! Options that an app adds to `worker` (`app.user_options['worker']` and `['preload']`): only Celery's own command line, which
+//! Options that an app adds to `worker`, and so to `doctor` (`app.user_options['worker']` and `['preload']`): only Celery's own command line, which
 //! reads all of them in the process that loads the app, knows what they are, and whether they are any.
 
 use std::{env, ffi::OsString};
@@ -19,7 +19,7 @@ pub(super) fn without(words: &[OsString], error: &clap::Error) -> Option<Argumen
     let mut words = words.to_vec();
     let mut unknown = of(error)?;
     for _ in 0..MOST {
-        let from = words.iter().position(|word| word == "worker")?;
+        let from = words.iter().position(|word| word == "worker" || word == "doctor")?;
         let is_it = |word: &OsString| is_option(&word.to_string_lossy(), &unknown);
         let at = from + words[from..].iter().position(is_it)?;
         words.remove(at);
@@ -47,8 +47,10 @@ fn of_an_app(mut arguments: Arguments) -> Option<Arguments> {
     if arguments.global.app.is_none() && !named("APP") && !named("CELERY_APP") {
         return None;
     }
-    if let Some(Command::Worker(options)) = &mut arguments.command {
-        options.overrides.clear();
+    match &mut arguments.command {
+        Some(Command::Worker(options)) => options.overrides.clear(),
+        Some(Command::Doctor(options)) => options.worker.overrides.clear(),
+        _ => {}
     }
     Some(arguments)
 }

@@ -8,6 +8,7 @@ mod banner;
 mod beat;
 mod convert;
 mod detach;
+mod doctor;
 mod environment;
 mod exit;
 mod foreign;
@@ -63,6 +64,7 @@ fn run(app: App, mut words: Vec<OsString>) -> Exit {
     }
     match arguments.command {
         None => help(&program),
+        Some(Command::Doctor(options)) => doctor::run(app, arguments.global, &options, &texts(&words), &program),
         Some(Command::Report) => report::report(arguments.global, &texts(&words), &program),
         Some(Command::Completions { shell }) => {
             clap_complete::generate(shell, &mut Arguments::command(), program, &mut io::stdout());
@@ -96,7 +98,8 @@ fn refuse(error: &clap::Error, words: &[OsString], program: &str) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return if error.print().is_ok() { exit::OK } else { exit::FAILURE };
     }
-    let in_worker = words.iter().skip(1).any(|word| word == "worker") && error.kind() != ErrorKind::InvalidSubcommand;
+    let in_worker = words.iter().skip(1).any(|word| word == "worker" || word == "doctor")
+        && error.kind() != ErrorKind::InvalidSubcommand;
     UsageError::from_clap(error, in_worker).exit(program)
 }
 

@@ -15,6 +15,7 @@ mod pool;
 pub mod queues;
 pub mod rate;
 mod reader;
+mod refusal;
 pub mod routes;
 mod settings;
 mod sources;
@@ -28,6 +29,7 @@ pub use health::{HealthAddr, celerys_words};
 pub use level::LogLevel;
 pub use pool::Pool;
 pub use queues::Queues;
+pub use refusal::{PYTHONS, Refusal};
 pub use settings::{
     BrokerSettings, ControlSettings, DatabaseResultSettings, EventSettings, FailoverStrategy, PublishRetryPolicy,
     RedisResultSettings, ResultSettings, Settings, TaskSettings, WorkerSettings,

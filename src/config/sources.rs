@@ -3,7 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use crate::{
-    config::{ConfigError, keys},
+    config::{ConfigError, PYTHONS, Refusal, keys},
     serialization::{Map, Value},
 };
 
@@ -101,18 +101,19 @@ impl Layers {
         self.values.get(name).is_some_and(|(value, _)| *value != default())
     }
 
-    /// One line for each setting that differs from its default and that nobody here acts on.
-    pub fn refusals(&self) -> Vec<String> {
+    /// Each setting that differs from its default and that nobody here acts on.
+    pub fn refusals(&self) -> Vec<Refusal> {
         keys::rows().filter_map(|key| self.refusal(key)).collect()
     }
 
-    fn refusal(&self, key: &keys::Key) -> Option<String> {
+    fn refusal(&self, key: &keys::Key) -> Option<Refusal> {
         let keys::Reader::Nobody(why) = key.reader else { return None };
         let (value, layer) = self.values.get(key.name)?;
         if *value == key.default.to_value() {
             return None;
         }
-        Some(format!("setting {} ({layer}) is not honoured: {why}", key.name))
+        let line = format!("setting {} ({layer}) is not honoured: {why}", key.name);
+        Some(Refusal::new(line, format!("leave it out, or {PYTHONS}")))
     }
 
     fn put_all(&mut self, settings: impl IntoIterator<Item = (String, Value)>, layer: Layer) {
@@ -161,7 +162,7 @@ mod tests {
     #[test]
     fn says_what_it_does_not_honour() {
         let set = Layers::new(app(&[("worker_consumer", "proj:Consumer".into())]), &(), Vec::new());
-        let [line] = &set.refusals()[..] else { panic!("one refusal expected: {:?}", set.refusals()) };
+        let [Refusal { line, .. }] = &set.refusals()[..] else { panic!("one refusal expected: {:?}", set.refusals()) };
         assert!(line.contains("worker_consumer") && line.contains("set by the app"), "{line}");
         let default = app(&[("worker_consumer", "celery.worker.consumer:Consumer".into())]);
         assert!(Layers::new(default, &(), Vec::new()).refusals().is_empty());

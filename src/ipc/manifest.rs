@@ -74,6 +74,10 @@ pub struct Manifest {
     /// object; else empty.
     #[serde(default)]
     pub beat: Bytes,
+    /// What keeps a worker of this app from starting, each as the line and the way out: only where it was asked for
+    /// ([`ZygoteOptions::survey`](crate::ipc::ZygoteOptions)), for a worker ends at the first one.
+    #[serde(default)]
+    pub refusals: Vec<(String, String)>,
     /// Process id of the zygote.
     pub pid: i32,
 }

@@ -9,6 +9,9 @@ pub struct ZygoteOptions {
     /// Celery's command line without the program: `["-A", "proj", "worker", "-l", "INFO", ...]`. The zygote lets Celery
     /// itself parse it, with Celery's environment variables, the app's own options and `-- worker.setting=value`.
     pub argv: Vec<String>,
+    /// Nothing is to be run: the manifest shall have all that is refused, and no file is to be written.
+    #[serde(default)]
+    pub survey: bool,
 }
 
 impl ZygoteOptions {

@@ -1,6 +1,6 @@
 //! Which Python environment is the active one, found out before there is an interpreter.
 //!
-//! Looks at the file system and environment variables only; [`interpreter`](super::interpreter) acts on the answer.
+//! Looks at the file system and environment variables only; who becomes or starts an interpreter acts on the answer.
 
 use std::env;
 use std::fs;
@@ -20,14 +20,20 @@ pub(super) struct Environment {
     pub version: String,
 }
 
-/// The environment to run in: of `CELERY_RS_PYTHON`, else the virtualenv this program is installed in, else
-/// `VIRTUAL_ENV`, else the first `python3` or `python` on the `PATH`. None leaves it to the linked library.
+/// The environment to run in: of `CELERY_RS_PYTHON`, else the virtualenv this program is installed in, else (for the wheel's
+/// program) the Python beside it, else `VIRTUAL_ENV`, else the first `python3` or `python` on the `PATH`. None leaves it to the
+/// linked library.
 pub(super) fn active() -> Result<Option<Environment>, PythonError> {
     if let Some(python) = env::var_os("CELERY_RS_PYTHON").map(PathBuf::from) {
         return Ok(of_executable(&python));
     }
     if let Some(root) = own_root() {
         return Ok(virtualenv(&root));
+    }
+    if let Some(python) =
+        own_directory().filter(|_| !cfg!(feature = "embed")).and_then(|directory| in_directory(&directory))
+    {
+        return Ok(of_executable(&python));
     }
     if let Some(root) = env::var_os("VIRTUAL_ENV").filter(|root| !root.is_empty()).map(PathBuf::from) {
         return virtualenv(&root).map(Some).ok_or(PythonError::NoEnvironment(root));
@@ -36,6 +42,7 @@ pub(super) fn active() -> Result<Option<Environment>, PythonError> {
 }
 
 /// Refuses an environment that the linked library cannot serve.
+#[cfg(feature = "embed")]
 pub(super) fn check(environment: &Environment, ours: &str) -> Result<(), PythonError> {
     if environment.version == ours {
         return Ok(());
@@ -47,8 +54,16 @@ pub(super) fn check(environment: &Environment, ours: &str) -> Result<(), PythonE
     })
 }
 
+fn own_directory() -> Option<PathBuf> {
+    Some(env::current_exe().ok()?.parent()?.to_owned())
+}
+
+fn in_directory(directory: &Path) -> Option<PathBuf> {
+    ["python3", "python"].map(|name| directory.join(name)).into_iter().find(|path| path.is_file())
+}
+
 fn own_root() -> Option<PathBuf> {
-    let root = env::current_exe().ok()?.parent()?.parent()?.to_owned();
+    let root = own_directory()?.parent()?.to_owned();
     root.join("pyvenv.cfg").is_file().then_some(root)
 }
 
@@ -61,9 +76,7 @@ fn of_executable(python: &Path) -> Option<Environment> {
 
 fn virtualenv(root: &Path) -> Option<Environment> {
     let version = version_of(&root.join("pyvenv.cfg"))?;
-    let python =
-        ["python3", "python"].map(|name| root.join("bin").join(name)).into_iter().find(|path| path.exists())?;
-    Some(Environment { python, version })
+    Some(Environment { python: in_directory(&root.join("bin"))?, version })
 }
 
 fn version_of(configuration: &Path) -> Option<String> {
@@ -80,9 +93,7 @@ fn version_in(text: &str) -> Option<String> {
 
 fn on_path() -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
-    env::split_paths(&path)
-        .flat_map(|directory| ["python3", "python"].map(|name| directory.join(name)))
-        .find(|candidate| candidate.is_file())
+    env::split_paths(&path).find_map(|directory| in_directory(&directory))
 }
 
 /// A Python that is no virtualenv, or a shim of some version manager, says best itself what it is.
@@ -105,6 +116,7 @@ mod tests {
         assert_eq!(version_in("home = /usr/bin\n"), None);
     }
 
+    #[cfg(feature = "embed")]
     #[test]
     fn another_minor_version_is_refused_in_one_line() {
         let environment = Environment { python: "/srv/venv/bin/python".into(), version: "3.12".into() };

@@ -32,6 +32,7 @@ pub enum PythonError {
     #[error(transparent)]
     Ipc(#[from] crate::ipc::IpcError),
     /// A Python exception nobody caught.
+    #[cfg(feature = "bridge")]
     #[error("{0}")]
     Python(#[from] pyo3::PyErr),
 }

@@ -10,14 +10,10 @@ use pyo3::ffi;
 
 use crate::python::PythonError;
 use crate::python::environment::{self, Environment};
+pub(super) use crate::python::sources::load;
 
 /// Starts CPython so that the active environment's packages are importable and `sys.argv` is Celery's command line.
-/// Does nothing where an interpreter already runs (the wheel, hosted by the user's own Python).
 pub(super) fn start(argv: &[String]) -> Result<(), PythonError> {
-    // SAFETY: may be asked at any time, before and after initialisation.
-    if unsafe { ffi::Py_IsInitialized() } != 0 {
-        return Ok(());
-    }
     let environment = environment::active()?;
     if let Some(environment) = &environment {
         environment::check(environment, &linked_version())?;

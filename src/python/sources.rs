@@ -5,9 +5,7 @@ use std::ffi::CString;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-use crate::python::child::Child;
-use crate::python::steward::Steward;
-use crate::python::zygote::Zygote;
+use crate::python::bridge;
 
 const IMPORTER: &str = include_str!("../../python/celery_rs/embedded.py");
 const MODULES: &[(&str, &str)] = &[
@@ -36,6 +34,8 @@ const MODULES: &[(&str, &str)] = &[
     ("celery_rs.command", include_str!("../../python/celery_rs/command.py")),
     ("celery_rs.stacks", include_str!("../../python/celery_rs/stacks.py")),
     ("celery_rs.daemon", include_str!("../../python/celery_rs/daemon.py")),
+    ("celery_rs.refusals", include_str!("../../python/celery_rs/refusals.py")),
+    ("celery_rs.surveyor", include_str!("../../python/celery_rs/surveyor.py")),
     ("celery_rs.zygote", include_str!("../../python/celery_rs/zygote.py")),
 ];
 
@@ -46,15 +46,8 @@ pub(super) fn load(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
         sources.set_item(name, source)?;
     }
     let importer = PyModule::from_code(py, &CString::new(IMPORTER)?, c"celery_rs/embedded.py", c"celery_rs_embedded")?;
-    importer.getattr("install")?.call1((sources, bridge(py)?))?;
-    py.import("celery_rs.zygote")
-}
-
-/// What Rust offers to Python; `python/celery_rs/_bridge.pyi` describes it.
-fn bridge(py: Python<'_>) -> PyResult<Bound<'_, PyModule>> {
     let module = PyModule::new(py, "celery_rs._bridge")?;
-    module.add_class::<Zygote>()?;
-    module.add_class::<Child>()?;
-    module.add_class::<Steward>()?;
-    Ok(module)
+    bridge::fill(&module)?;
+    importer.getattr("install")?.call1((sources, module))?;
+    py.import("celery_rs.zygote")
 }

@@ -17,7 +17,7 @@ use pyo3::types::PyTuple;
 
 use crate::ipc::socket::{Channel, from_stdin};
 use crate::ipc::{FromZygote, IpcError, Manifest, SavedState, ToZygote, ZygoteOptions};
-use crate::python::{PythonError, interpreter, sources};
+use crate::python::{PythonError, home};
 
 /// From start to end; the exit code of this process, or of the child that it has become.
 pub(super) fn run(options: &str) -> i32 {
@@ -38,14 +38,14 @@ pub(super) fn run(options: &str) -> i32 {
 
 fn start(options: &str) -> Result<ZygoteOptions, PythonError> {
     let options: ZygoteOptions = serde_json::from_str(options)?;
-    interpreter::start(&options.argv)?;
+    home::start(&options.argv)?;
     Ok(options)
 }
 
 fn serve(channel: Channel, options: &ZygoteOptions) -> i32 {
     Python::attach(|py| {
         let zygote = Bound::new(py, Zygote::new(channel))?;
-        sources::load(py)?.getattr("main")?.call1((zygote, options.argv.clone()))?.extract()
+        home::load(py)?.getattr("main")?.call1((zygote, options.argv.clone(), options.survey))?.extract()
     })
     .unwrap_or_else(|error: PyErr| {
         Python::attach(|py| error.print(py));

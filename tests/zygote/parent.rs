@@ -58,7 +58,7 @@ impl Start {
         let mut channel = patient(ours);
         let process = Command::new(env!("CARGO_BIN_EXE_celery-rs"))
             .arg("__zygote")
-            .arg(ZygoteOptions { argv: self.arguments }.to_json())
+            .arg(ZygoteOptions { argv: self.arguments, survey: false }.to_json())
             .envs(&self.variables)
             .current_dir(&self.directory)
             .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -15,7 +15,7 @@ pub use result::{DatabaseResultSettings, RedisResultSettings, ResultSettings};
 pub use task::{PublishRetryPolicy, TaskSettings};
 pub use worker::WorkerSettings;
 
-use crate::config::{Concurrency, ConfigError, Layers, reader::Reader};
+use crate::config::{Concurrency, ConfigError, Layers, Refusal, reader::Reader};
 
 /// Every setting that the worker's own process acts on. Each group says what its settings mean.
 #[derive(Debug, Clone)]
@@ -63,14 +63,15 @@ impl Settings {
         })
     }
 
-    /// One line for each setting that was set and that the worker does not honour, for the log at start.
-    pub fn refusals(&self) -> Vec<String> {
-        let mut lines = self.layers.refusals();
+    /// Each setting that was set and that the worker does not honour, for the log at start.
+    pub fn refusals(&self) -> Vec<Refusal> {
+        let mut refusals = self.layers.refusals();
         let (concurrency, layer) = self.layers.value("worker_concurrency");
         if concurrency.as_str().is_some_and(|text| Concurrency::parse(text).is_none()) {
             let reason = "is not a valid integer or 'auto'; falling back to the number of CPUs";
-            lines.push(format!("setting worker_concurrency ({layer}) {reason}"));
+            let line = format!("setting worker_concurrency ({layer}) {reason}");
+            refusals.push(Refusal::new(line, "write a number or 'auto'"));
         }
-        lines
+        refusals
     }
 }
