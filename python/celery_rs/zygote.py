@@ -13,6 +13,9 @@ from celery_rs import stacks
 NO_CELERY = """\
 celery-rs cannot import celery in {0}: {1}
 Activate the virtualenv of your project, or set VIRTUAL_ENV."""
+NO_SQLALCHEMY = """\
+The database result backend requires SQLAlchemy to be installed. See https://pypi.org/project/SQLAlchemy/
+Tasks in Python ask their backend through it; only a worker of Rust tasks alone does without."""
 
 #: The parent decides when to leave, and says so by closing the socket.
 IGNORED_SIGNALS = ('SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGUSR1', 'SIGUSR2')
@@ -184,6 +187,7 @@ def prepare(worker):
         raise Failed(str(refusal))
     pool = refusals.pool_name(worker)
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
+    refuse_without_sqlalchemy(app)
     relay.install(app)
     shortcut.install()
     state = statedb.read(worker)
@@ -203,6 +207,9 @@ def look_at(worker):
     add_to_path(os.getcwd())
     app = app_of(worker)
     refused = list(refusals.found(app, worker))
+    # What Celery's own backend would create at once.
+    app.conf.database_create_tables_at_setup = False
+    refuse_without_sqlalchemy(app)
     signals.celeryd_after_setup.send(sender=worker.hostname, instance=worker, conf=app.conf)
     return json.dumps({**manifest.manifest(app, worker, refusals.pool_name(worker)), 'refusals': refused})
 
@@ -210,6 +217,16 @@ def look_at(worker):
 def app_of(worker):
     """The worker's class is bound to the app through a proxy in some cases."""
     return getattr(worker.app, '_get_current_object', lambda: worker.app)()
+
+
+def refuse_without_sqlalchemy(app):
+    """In the words that Celery has for it and does not come to."""
+    try:
+        app.backend
+    except ModuleNotFoundError as exc:
+        if exc.name != 'sqlalchemy':
+            raise
+        raise Failed(NO_SQLALCHEMY) from None
 
 
 def warn_of_green_setting(app):

@@ -304,6 +304,13 @@ def test_options_that_would_be_missed_are_refused_by_name(redis_server, tmp_path
     refused(site, f"database_engine_options: {option} is not supported", env={"PROJ_CONF": json.dumps(conf)})
 
 
+def test_sqlalchemy_that_is_missing_is_named(redis_server, tmp_path):
+    """A child needs it for what a task asks of the backend."""
+    (tmp_path / "sqlalchemy.py").write_text("raise ModuleNotFoundError(name='sqlalchemy')")
+    site = database_site(redis_server, tmp_path, f"sqlite:///{tmp_path}/r.db", {})
+    refused(site, "The database result backend requires SQLAlchemy to be installed.", env={"PYTHONPATH": str(tmp_path)})
+
+
 def refused(site, line, **options):
     try:
         worker = site.worker("-c", "1", ready=False, **options)

@@ -250,8 +250,9 @@ def test_nothing_is_written_and_no_daemon_started(shop):
     shop.run(OURS, "-A", "shop", "doctor")
     before = sorted(os.listdir(shop.directory))
     files = ["-f", "shop.log", "--pidfile", "shop.pid", "-S", "shop.state", "-s", "shop.schedule"]
-    code, told = shop.doctor("-D", "-B", *files, env={"CELERY_WORKER_DETACH": "1"})
-    assert (code, told["refused"]) == (0, [])
+    for backend in (shop.site.backend, "db+sqlite:///results.sqlite"):
+        code, told = shop.doctor("--result-backend", backend, "-D", "-B", *files, env={"CELERY_WORKER_DETACH": "1"})
+        assert (code, told["refused"]) == (0, [])
     assert sorted(os.listdir(shop.directory)) == before
 
 

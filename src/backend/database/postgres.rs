@@ -1,15 +1,16 @@
 //! [`PostgresSession`]: results in PostgreSQL. Rows of a transaction are sent one behind the other, without waiting.
 //!
+//! Statements have no names: behind a pooler like PgBouncer the next transaction may be on another connection.
 //! The session's time zone stays the server's, as for libpq: it decides what `date_done` shows.
 
-use std::{collections::HashMap, time::Instant};
+use std::time::Instant;
 
 use futures::{
     FutureExt,
     future::{BoxFuture, try_join_all},
 };
 use tokio_postgres::{
-    Client, Config, Error, Statement,
+    Client, Config, Error,
     types::{ToSql, Type},
 };
 
@@ -78,8 +79,6 @@ struct Open {
     client: Client,
     since: Instant,
     existing: Vec<String>,
-    /// For rows without and with extended columns.
-    statements: HashMap<bool, Statement>,
 }
 
 impl PostgresSession {
@@ -139,7 +138,7 @@ impl PostgresSession {
             make(&mut client, &self.tables, table).await?;
         }
         let existing = columns(&client, &self.tables, &self.tables.task).await?;
-        Ok(Open { client, since: Instant::now(), existing, statements: HashMap::new() })
+        Ok(Open { client, since: Instant::now(), existing })
     }
 
     /// A connection on which something passing has happened is not used again.
@@ -206,33 +205,28 @@ async fn columns(client: &Client, tables: &Tables, table: &Table) -> Result<Vec<
 }
 
 async fn write(open: &mut Open, tables: &Tables, rows: &[TaskRow]) -> Result<(), Error> {
-    for is_extended in [false, true] {
-        let is_needed = rows.iter().any(|row| row.row.extended.is_some() == is_extended);
-        if is_needed && !open.statements.contains_key(&is_extended) {
-            let columns = tables.written(is_extended, &open.existing);
-            let statement = open.client.prepare_typed(&upsert(tables, &columns), &types(&columns)).await?;
-            open.statements.insert(is_extended, statement);
-        }
-    }
+    // Of rows without and with extended columns.
+    let columns = [false, true].map(|is_extended| tables.written(is_extended, &open.existing));
+    let statements = columns.each_ref().map(|columns| upsert(tables, columns));
+    let types = columns.each_ref().map(|columns| types(columns));
     let now = std::time::SystemTime::now();
     let transaction = open.client.transaction().await?;
-    let writes = rows.iter().filter_map(|TaskRow { task_id, row }| {
-        let is_extended = row.extended.is_some();
-        let statement = open.statements.get(&is_extended)?;
-        let columns = tables.written(is_extended, &open.existing);
+    let writes = rows.iter().map(|TaskRow { task_id, row }| {
+        let which = usize::from(row.extended.is_some());
+        let (columns, statement, types) = (&columns[which], &statements[which], &types[which]);
         let transaction = &transaction;
-        Some(async move {
-            let mut values: Vec<Box<dyn ToSql + Sync + Send>> = Vec::with_capacity(columns.len() + 2);
+        async move {
+            let mut values: Vec<Box<dyn ToSql + Sync + Send>> = Vec::with_capacity(types.len());
             for (name, _) in columns {
                 values.push(boxed(cell(row, name)));
-                if name == "date_done" {
+                if *name == "date_done" {
                     values.push(Box::new(now));
                 }
             }
             values.push(Box::new(task_id.as_str()));
-            let values: Vec<_> = values.iter().map(|value| &**value as &(dyn ToSql + Sync)).collect();
-            transaction.execute(statement, &values).await
-        })
+            let values = values.iter().map(|value| &**value as &(dyn ToSql + Sync)).zip(types.iter().cloned());
+            transaction.execute_typed(statement, &values.collect::<Vec<_>>()).await
+        }
     });
     try_join_all(writes).await?;
     transaction.commit().await
