@@ -8,6 +8,9 @@ pub enum BrokerErrorKind {
     /// The broker refused the operation but the connection lives: what kombu calls a channel error, such as
     /// `PRECONDITION_FAILED` for a queue declared otherwise. A worker ends on it, unless `broker_channel_error_retry`.
     Refused,
+    /// The broker cannot do it now but the connection lives: a Redis without memory, or one that cannot save. Trying again
+    /// on the same connection can help.
+    Passing,
     /// Wrong settings (bad URL, unknown option, refused credentials): trying again cannot help.
     Unusable,
 }
@@ -34,6 +37,11 @@ impl BrokerError {
     /// The broker said no.
     pub fn refused(message: impl Into<String>) -> Self {
         Self::new(BrokerErrorKind::Refused, message)
+    }
+
+    /// The broker cannot do it now.
+    pub fn passing(message: impl Into<String>) -> Self {
+        Self::new(BrokerErrorKind::Passing, message)
     }
 
     /// It can never work.

@@ -160,6 +160,7 @@ fn set_up_logging(booted: &BootedBeat) -> Result<(), Failure> {
         file: booted.logfile.as_ref().map(PathBuf::from),
         layout: Layout::Lines(format.map_err(|error| failure(error.to_string()))?),
         colour: if booted.no_color { Some(false) } else { worker.log_color },
+        has_beat: false,
     };
     logging::install(options).map_err(|error| failure(format!("the log file cannot be opened: {error}")))
 }

@@ -121,7 +121,7 @@ async fn work(
     if let Some((user, group)) = booted.user {
         privileges::drop_to(Some(&user.to_string()), Some(&group.to_string())).map_err(failure)?;
     }
-    set_up_logging(args, &booted)?;
+    set_up_logging(args, beat, &booted)?;
     check_privileges(&booted)?;
     let _pidfile = pidfile(args, &booted)?;
     if args.purge {
@@ -165,7 +165,7 @@ fn exit_of(reason: &StopReason, signalled: Option<Exit>) -> Exit {
     }
 }
 
-fn set_up_logging(args: &WorkerArgs, booted: &Booted) -> Result<(), Failure> {
+fn set_up_logging(args: &WorkerArgs, beat: bool, booted: &Booted) -> Result<(), Failure> {
     let worker = &booted.settings.worker;
     let format = Format::parse(&worker.log_format, worker.log_datefmt.as_deref());
     let format = format.map_err(|error| failure(error.to_string()))?;
@@ -176,6 +176,7 @@ fn set_up_logging(args: &WorkerArgs, booted: &Booted) -> Result<(), Failure> {
         file: file.map(|path| nodename::node_format(path, &args.hostname, 0).into()),
         layout: if args.json_log { Layout::Json } else { Layout::Lines(format) },
         colour: if args.no_color { Some(false) } else { worker.log_color },
+        has_beat: beat,
     };
     logging::install(options).map_err(|error| failure(format!("the log file cannot be opened: {error}")))?;
     if !unknown.is_empty() && !args.json_log {

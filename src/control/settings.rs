@@ -19,9 +19,14 @@ static HIDDEN: LazyLock<Option<Regex>> =
     LazyLock::new(|| Regex::new("(?i)API|TOKEN|KEY|SECRET|PASS|PROFANITIES_LIST|SIGNATURE|DATABASE|BEAT_DBURI").ok());
 
 pub(super) async fn conf(node: &Node, arguments: Arguments) -> Result<Value, CommandError> {
-    let map =
-        if arguments.truth("with_defaults") { censored(node.options.settings.layers.to_map()) } else { changed(node) };
-    Ok(Value::Map(map))
+    if !arguments.truth("with_defaults") {
+        return Ok(Value::Map(changed(node)));
+    }
+    match &node.options.python_commands {
+        // What nobody has set has values there that only Python has: classes, endless numbers, time spans.
+        Some(python) => python.call("conf", arguments.into_map()).await,
+        None => Ok(Value::Map(censored(node.options.settings.layers.to_map()))),
+    }
 }
 
 /// What someone has set, censored.

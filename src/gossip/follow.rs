@@ -203,7 +203,7 @@ impl SessionHook for Gossip {
         Box::pin(async move {
             match connection.subscribe(&self.queue()).await {
                 Ok(deliveries) => drop(tokio::spawn(self.clone().listen(deliveries))),
-                Err(failure) if failure.kind() != BrokerErrorKind::ConnectionLost => {
+                Err(failure) if matches!(failure.kind(), BrokerErrorKind::Refused | BrokerErrorKind::Unusable) => {
                     warn!(target: "celery.worker.consumer.gossip", "cannot hear the other workers: {failure}");
                 }
                 Err(failure) => return Err(failure),

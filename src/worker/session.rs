@@ -22,7 +22,8 @@ use crate::{
 
 /// Something that joins each fresh connection: remote control, mingle, gossip.
 pub trait SessionHook: Send + Sync {
-    /// Called once per connection. An error counts as the loss of the connection.
+    /// Called once per connection, and again where the broker could not do it [for now](BrokerErrorKind::Passing). Another
+    /// error counts as the loss of the connection.
     fn on_session<'a>(&'a self, connection: &'a Arc<dyn Connection>) -> BoxFuture<'a, Result<(), BrokerError>>;
 }
 
@@ -161,8 +162,8 @@ impl Session {
         match failure.kind() {
             BrokerErrorKind::Unusable => false,
             BrokerErrorKind::Refused => self.policy.channel_error_retry,
-            BrokerErrorKind::ConnectionLost if self.retries_connecting(true) => true,
-            BrokerErrorKind::ConnectionLost => {
+            BrokerErrorKind::ConnectionLost | BrokerErrorKind::Passing if self.retries_connecting(true) => true,
+            BrokerErrorKind::ConnectionLost | BrokerErrorKind::Passing => {
                 log_retry_disabled(false, false);
                 false
             }
@@ -177,7 +178,7 @@ impl Session {
         let queues = self.queues.borrow().clone();
         for queue in &queues {
             if !queue.no_declare {
-                connection.declare(queue).await?;
+                patiently(|| connection.declare(queue)).await?;
             }
         }
         connection.set_prefetch(self.prefetch);
@@ -194,7 +195,7 @@ impl Session {
             connection.consume(queue).await?;
         }
         for hook in &self.after {
-            hook.on_session(connection).await?;
+            patiently(|| hook.on_session(connection)).await?;
         }
         Ok(())
     }
@@ -205,6 +206,19 @@ impl Session {
         debug!(target: "celery.worker.consumer.consumer", "giving up: {failure}");
         // As in `begin`: nobody left to tell is no error.
         let _ = self.events.send(SessionEvent::GaveUp(failure)).await;
+    }
+}
+
+/// Does it again as long as the broker cannot do it now. On the same connection, so that what is held does not grow old.
+async fn patiently<'a>(step: impl Fn() -> BoxFuture<'a, Result<(), BrokerError>>) -> Result<(), BrokerError> {
+    let mut backoff = Backoff::new(None);
+    loop {
+        let outcome = step().await;
+        let passing = outcome.as_ref().err().filter(|failure| failure.kind() == BrokerErrorKind::Passing);
+        let Some((failure, wait)) = passing.zip(backoff.next()) else { return outcome };
+        error!(target: "celery.worker.consumer.consumer",
+            "consumer: {failure}\nTrying again in {:.2} seconds...", wait.as_secs_f64());
+        tokio::time::sleep(wait).await;
     }
 }
 

@@ -46,6 +46,9 @@ if os.environ.get("PROJ_SCHEDULE") == "messages":
         },
         "never": {"task": "proj.quiet", "schedule": schedules.crontab(0, 0, day_of_month="29", month_of_year="feb")},
     }
+elif os.environ.get("PROJ_SCHEDULE") == "solar":
+    sunset = schedules.solar("sunset", 48.2, 16.4)
+    app.conf.beat_schedule = {"sun": {"task": "proj.mark", "schedule": sunset, "args": (marks, "sun")}}
 elif marks:
     app.conf.beat_schedule = {
         "often": {"task": "proj.mark", "schedule": float(os.environ.get("PROJ_EVERY", "0.5")), "args": (marks, "often")},

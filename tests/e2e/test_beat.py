@@ -171,7 +171,8 @@ def test_inside_a_worker(beat_site):
     eventually(lambda: beat_site.marked("often") > 1 and beat_site.marked("added"), worker.text())
     assert worker.terminate() == 0
     text = worker.text()
-    assert "beat: Starting..." in text and "beat: Shutting down..." in text
+    for line in ("beat: Starting...", "Scheduler: Sending due task often (proj.mark)", "beat: Shutting down..."):
+        assert f": INFO/Beat] {line}" in text
     kept = json.loads(pathlib.Path(f"{beat_site.schedule}.json").read_text())
     assert kept["entries"]["often"]["total_run_count"] == text.count("Sending due task often") > 1
 
@@ -183,7 +184,7 @@ def test_celerys_beat_inside_a_worker(beat_site):
     eventually(lambda: beat_site.marked("often") > 1 and beat_site.marked("added"), worker.text())
     assert "Celery's own beat runs in a process of its own, since the scheduler celery.beat.Scheduler is" in worker.text()
     assert worker.terminate() == 0, worker.text()
-    assert "Sending due task often" in worker.text()
+    assert ": INFO/Beat] Scheduler: Sending due task often (proj.mark)" in worker.text()
 
 
 def test_backend_cleanup(redis_server, tmp_path):
@@ -214,6 +215,27 @@ def test_what_only_python_can_schedule_is_celerys(beat_site):
     eventually(lambda: "Sending due task often" in beat.text() or beat.ended(), beat.text())
     assert "since the scheduler celery.beat.Scheduler is Python" in beat.text()
     assert beat.terminate() == 0
+
+
+@pytest.mark.parametrize("inside", [False, True], ids=["by itself", "inside a worker"])
+def test_the_sun_is_celerys(beat_site, inside):
+    """`solar` is left to Celery's beat. A sunset that it has missed is made up for at once, and once."""
+    beat_site.env["PROJ_SCHEDULE"] = "solar"
+    first = beat_site.beat("celery")
+    eventually(lambda: "Waking up in" in first.text() or first.ended(), first.text())
+    stop(first, "celery")
+    with shelve.open(str(beat_site.schedule)) as store:
+        entries = store["entries"]
+        entries["sun"].last_run_at -= timedelta(days=1, hours=12)
+        store["entries"] = entries
+    options = ("-B", "-s", str(beat_site.schedule)) if inside else ()
+    worker = beat_site.worker("-c", "1", *options)
+    beat = worker if inside else beat_site.beat("ours")
+    eventually(lambda: beat_site.marked("sun") == 1 or beat.ended(), beat.text())
+    assert "since beat_schedule entry 'sun': its schedule is a celery.schedules.solar" in beat.text()
+    assert beat.terminate() == 0
+    with shelve.open(str(beat_site.schedule)) as store:
+        assert store["entries"]["sun"].total_run_count == beat_site.marked("sun") == 1
 
 
 def test_a_broker_that_is_away_is_waited_for(beat_site):

@@ -8,6 +8,7 @@ import signal
 
 import pytest
 from celery.exceptions import TaskRevokedError
+from celery.worker.control import Panel
 from conftest import PATIENCE, eventually, given_to_a_stopped_child
 
 
@@ -86,23 +87,43 @@ def start_sleepers(pair, seconds=30.0):
     return ids
 
 
-def test_replies_have_the_same_shape(pair):
-    pair.same("ping")
-    for method in ("stats", "clock", "report", "memsample", "active", "reserved", "scheduled", "revoked"):
-        pair.alike(method)
-    pair.alike("dump_active")
-    pair.same("registered")
+#: What each command of Celery's is asked here, in this order, and how the replies are compared.
+EVERY = {
+    "ping": (Pair.same, {}), "registered": (Pair.same, {"taskinfoitems": ["rate_limit"]}), "dump_tasks": (Pair.same, {"builtins": True}),
+    "clock": (Pair.alike, {}), "report": (Pair.alike, {}), "stats": (Pair.alike, {}), "active_queues": (Pair.alike, {}),
+    "conf": (Pair.alike, {}), "dump_conf": (Pair.alike, {}), "hello": (Pair.alike, {"from_node": "someone@else", "revoked": ["a", "b"]}),
+    "active": (Pair.alike, {"safe": True}), "dump_active": (Pair.alike, {}), "reserved": (Pair.alike, {}), "dump_reserved": (Pair.alike, {}),
+    "scheduled": (Pair.alike, {}), "dump_schedule": (Pair.alike, {}), "query_task": (Pair.same, {"ids": ["nobody"]}),
+    "revoke": (Pair.same, {"task_id": ["x"]}), "terminate": (Pair.same, {"task_id": "z", "signal": "TERM"}),
+    "revoke_by_stamped_headers": (Pair.same, {"headers": {"stamp": "x"}}),
+    "revoked": (Pair.alike, {}), "dump_revoked": (Pair.alike, {}), "memsample": (Pair.alike, {}), "memdump": (Pair.ask, {"samples": 1}),
+    "objgraph": (Pair.same, {"num": 1}), "rate_limit": (Pair.same, {"task_name": "proj.add", "rate_limit": "9/s"}),
+    "time_limit": (Pair.same, {"task_name": "proj.add", "hard": 9}), "election": (Pair.same, {"id": "1", "topic": "t", "action": None}),
+    "enable_events": (Pair.same, {}), "disable_events": (Pair.same, {}), "heartbeat": (Pair.same, {}),
+    "add_consumer": (Pair.same, {"queue": "one-more", "exchange_type": "direct"}), "cancel_consumer": (Pair.same, {"queue": "one-more"}),
+    "pool_grow": (Pair.same, {"n": 2}), "pool_shrink": (Pair.same, {"n": 1}), "autoscale": (Pair.same, {"max": 3, "min": 1}),
+    "pool_restart": (Pair.same, {"reload": True}),
+}
+
+
+def test_every_command_of_celerys_is_answered_as_celery_answers_it(pair):
+    theirs = {name for name, command in Panel.data.items() if command.__module__ == Panel.__module__}
+    # It has no reply: its effect is another test's.
+    assert {*EVERY, "shutdown"} == theirs
+    for method, (compare, arguments) in EVERY.items():
+        compare(pair, method, arguments)
+
+
+def test_replies_tell_what_they_are_asked_for(pair):
     pair.same("dump_tasks", {"taskinfoitems": ["max_retries", "acks_late", "ignore_result"]})
-    queues = pair.alike("active_queues")
-    assert queues["ours"][0]["name"] == pair.queues["ours"]
-    settings = pair.ask("conf")
-    for reply in settings.values():
-        # Celery makes it from a set.
-        reply["include"].sort()
-    assert settings["ours"] == settings["celery"]
-    pair.same("query_task", {"ids": ["nobody"]})
-    hello = pair.alike("hello", {"from_node": "someone@else", "revoked": ["a", "b"]})
-    assert hello["ours"]["revoked"][:2] == ["a", "b"]
+    assert pair.ask("active_queues")["ours"][0]["name"] == pair.queues["ours"]
+    for with_defaults in (False, True):
+        settings = pair.ask("conf", {"with_defaults": with_defaults})
+        for reply in settings.values():
+            # Celery makes it from a set.
+            reply["include"].sort()
+        assert settings["ours"] == settings["celery"]
+    assert pair.ask("hello", {"from_node": "someone@else", "revoked": ["a", "b"]})["ours"]["revoked"][:2] == ["a", "b"]
 
 
 def test_errors_are_replies(pair):

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
+import socket
+import sys
 
 import pytest
-from conftest import PATIENCE, eventually
+from conftest import PATIENCE, TESTS, eventually
+
+from workers import Worker
 
 NODES = ("celery0@test", "ours1@test", "ours2@test")
 
@@ -122,3 +127,59 @@ def test_a_name_that_is_taken(rabbit_site):
     assert first.terminate() == 0
     ping = lambda: rabbit_site.proj.app.control.ping(destination=["same@test"], timeout=2, limit=1)  # noqa: E731
     assert eventually(ping) == [{"same@test": {"ok": "pong"}}]
+
+
+class Unit(Worker):
+    """A worker as a service manager starts it: a line of a shell, options from an environment file, files of its own."""
+
+    #: Celery's own documentation has it like this.
+    LINE = (
+        "exec ${CELERY_BIN} -A $CELERY_APP worker -n $NODE@%h --pidfile=${CELERYD_PID_FILE} --logfile=${CELERYD_LOG_FILE} "
+        '--loglevel="${CELERYD_LOG_LEVEL}" $CELERYD_OPTS'
+    )
+
+    def __init__(self, site, program: str, node: str, options: str) -> None:
+        self.name = f"{node}@{socket.gethostname()}"
+        self.own, self.pidfile = site.directory / f"{node}.log", site.directory / f"{node}.pid"
+        env = {
+            "CELERY_BIN": program, "CELERY_APP": site.app_name, "NODE": node, "CELERYD_OPTS": options, "CELERYD_LOG_LEVEL": "DEBUG",
+            "CELERYD_PID_FILE": f"{site.directory}/%n.pid", "CELERYD_LOG_FILE": f"{site.directory}/%n.log",
+        }
+        site.workers.append(self)
+        super().__init__(["/bin/sh", "-c", self.LINE], {**site.env, **env}, site.directory / f"{node}.out", TESTS / "apps")
+
+    def text(self) -> str:
+        return self.own.read_text() if self.own.exists() else ""
+
+
+def test_units_of_a_service_manager(site):
+    """Two of ours and one of Celery's on one host, with names, queues, log files and concurrencies of their own."""
+    ours, theirs = os.environ["CELERY_RS_BIN"], f"{sys.executable} -m celery"
+    control, proj, units = site.proj.app.control, site.proj, {}
+    for node, program, seats in [("one", ours, 1), ("two", ours, 2), ("three", theirs, 3)]:
+        unit = Unit(site, program, node, f"-Q {site.queue},{site.queue}-{node} -c {seats} --heartbeat-interval=1")
+        units[node] = unit.wait_ready()
+        ask = lambda u=unit: control.inspect(destination=[u.name], timeout=20, limit=1)  # noqa: E731
+        stats = eventually(lambda: ask().stats(), unit.text())[unit.name]
+        assert int(unit.pidfile.read_text()) == unit.process.pid == stats["pid"]
+        assert (stats["pool"]["max-concurrency"], len(stats["pool"]["processes"])) == (seats, seats)
+        if node == "one":
+            control.revoke("before", destination=[unit.name], reply=True, timeout=20, limit=1)
+    for unit, other in [(units[a], units[b]) for a in units for b in units if a != b]:
+        eventually(lambda: f"sync with {other.name}" in unit.text() or f"{other.name} joined the party" in unit.text())  # noqa: B023
+    # Whatever one of them was told before the others came, and what all are told.
+    control.revoke("after", reply=True, timeout=20, limit=3)
+    for node, unit in units.items():
+        assert set(control.inspect(destination=[unit.name], timeout=20, limit=1).revoked()[unit.name]) == {"before", "after"}
+        for id in ("before", "after"):
+            proj.add.apply_async((1, 2), task_id=id, queue=f"{site.queue}-{node}")
+            eventually(lambda: f"Discarding revoked task: proj.add[{id}]" in unit.text(), unit.text())  # noqa: B023
+        done = proj.add.apply_async((1, 2), queue=f"{site.queue}-{node}")
+        assert done.get(timeout=PATIENCE) == 3
+        told = [name for name, each in units.items() if done.id in each.text()]
+        assert told == [node]
+        assert unit.log.read_text().count("proj.add[") == 0
+    assert sorted(result.get(timeout=PATIENCE) for result in [proj.add.delay(n, 1) for n in range(30)]) == list(range(1, 31))
+    for unit in units.values():
+        assert unit.terminate() == 0
+        assert not unit.pidfile.exists()

@@ -108,7 +108,11 @@ impl Link {
     /// An error of fred as one of the broker's; says where.
     pub fn error(&self, error: &Error) -> BrokerError {
         let text = format!("redis at {}: {}", self.place, error.details());
-        if is_lost(error) { BrokerError::lost(text) } else { BrokerError::refused(text) }
+        match error {
+            _ if is_lost(error) => BrokerError::lost(text),
+            _ if is_passing(error) => BrokerError::passing(text),
+            _ => BrokerError::refused(text),
+        }
     }
 
     /// Closes politely.
@@ -204,6 +208,12 @@ impl Lifeline {
             Err(_) => BrokerError::lost("the connection ended"),
         }
     }
+}
+
+/// Whether the server may do it later: it has no memory, cannot save, or runs a script.
+fn is_passing(error: &Error) -> bool {
+    const PREFIXES: [&str; 6] = ["OOM", "MISCONF", "NOREPLICAS", "BUSY", "TRYAGAIN", "CLUSTERDOWN"];
+    PREFIXES.iter().any(|prefix| error.details().starts_with(prefix))
 }
 
 /// Whether the connection cannot be used after this. A replica and a server that is loading count: the next connection may

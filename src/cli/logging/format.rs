@@ -6,9 +6,6 @@ use chrono::{DateTime, Local, format::StrftimeItems};
 
 use crate::config::LogLevel;
 
-/// The only process that logs here.
-pub(super) const PROCESS_NAME: &str = "MainProcess";
-
 /// When the first format was parsed: about when the log began.
 static STARTED: LazyLock<DateTime<Local>> = LazyLock::new(Local::now);
 
@@ -26,6 +23,8 @@ pub enum FormatError {
 /// One line's data.
 pub(super) struct Record<'a> {
     pub(super) at: DateTime<Local>,
+    /// As Python's `multiprocessing` names the one that Celery would log this in.
+    pub(super) process_name: &'static str,
     pub(super) level: LogLevel,
     pub(super) target: &'a str,
     pub(super) file: Option<&'a str>,
@@ -139,7 +138,7 @@ impl Format {
             Field::Name => out.write_str(&logger_name(record.target)),
             Field::Pathname => out.write_str(path),
             Field::Process => write!(out, "{}", std::process::id()),
-            Field::ProcessName => out.write_str(PROCESS_NAME),
+            Field::ProcessName => out.write_str(record.process_name),
             Field::Thread => write!(out, "{}", thread_number()),
             Field::ThreadName => out.write_str(std::thread::current().name().unwrap_or("Thread")),
             // What Python has where nobody knows better.

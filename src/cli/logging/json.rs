@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     Format,
-    format::{PROCESS_NAME, Record, logger_name},
+    format::{Record, logger_name},
 };
 
 /// What lines look like.
@@ -52,7 +52,7 @@ fn object(record: &Record) -> String {
         time: record.at.to_rfc3339_opts(SecondsFormat::Micros, false),
         level: record.level.name(),
         logger: &logger_name(record.target),
-        process: PROCESS_NAME,
+        process: record.process_name,
         message: record.message,
         task_id: Some(record.task_id).filter(|id| !id.is_empty()),
         task_name: Some(record.task_name).filter(|name| !name.is_empty()),

@@ -39,13 +39,20 @@ pub(in crate::cli) struct CeleryLayer {
     level: LogLevel,
     layout: Layout,
     colour: bool,
+    has_beat: bool,
     sink: Sink,
 }
 
 impl CeleryLayer {
-    pub(in crate::cli) fn new(level: LogLevel, layout: Layout, colour: bool, sink: Sink) -> Self {
+    /// `has_beat`: this is a worker with `-B`, whose beat is a process of its own in Celery.
+    pub(in crate::cli) fn new(level: LogLevel, layout: Layout, colour: bool, has_beat: bool, sink: Sink) -> Self {
         let colour = colour && layout != Layout::Json;
-        Self { level, layout, colour, sink }
+        Self { level, layout, colour, has_beat, sink }
+    }
+
+    fn process_name(&self, target: &str) -> &'static str {
+        let is_beats = || target.starts_with("celery.beat") || target.starts_with("celery_rs::beat");
+        if self.has_beat && is_beats() { "Beat" } else { "MainProcess" }
     }
 
     fn shows(&self, metadata: &Metadata<'_>) -> bool {
@@ -94,6 +101,7 @@ impl<S: Subscriber> Layer<S> for CeleryLayer {
             }
             let record = Record {
                 at: Local::now(),
+                process_name: self.process_name(metadata.target()),
                 level,
                 target: metadata.target(),
                 file: metadata.file(),

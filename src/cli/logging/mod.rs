@@ -45,6 +45,8 @@ pub(super) struct LogOptions {
     pub(super) layout: Layout,
     /// `--no-color` and `worker_log_color`; none asks the terminal.
     pub(super) colour: Option<bool>,
+    /// Whether a beat runs inside (`-B`): its lines have the name of its process in Celery.
+    pub(super) has_beat: bool,
 }
 
 static SINK: OnceLock<Sink> = OnceLock::new();
@@ -57,7 +59,7 @@ static SINK: OnceLock<Sink> = OnceLock::new();
 pub(super) fn install(options: LogOptions) -> io::Result<()> {
     let colour = options.file.is_none() && options.colour.unwrap_or(true) && io::stderr().is_terminal();
     let sink = Sink::open(options.file)?;
-    let layer = CeleryLayer::new(options.level, options.layout, colour, sink.clone());
+    let layer = CeleryLayer::new(options.level, options.layout, colour, options.has_beat, sink.clone());
     if tracing_subscriber::registry().with(layer).try_init().is_ok() {
         let _ = SINK.set(sink);
     }

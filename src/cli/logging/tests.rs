@@ -15,6 +15,7 @@ fn written(format: &Format) -> String {
     let mut out = String::new();
     let record = Record {
         at: Local.timestamp_opt(1_700_000_000, 7_000_000).unwrap(),
+        process_name: "MainProcess",
         level: LogLevel::Warning,
         target: "celery_rs::worker::strategy",
         file: Some("src/worker/strategy.rs"),
@@ -70,10 +71,21 @@ fn log_laid_out(
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("w.log");
     let sink = Sink::open(Some(path.clone())).unwrap();
-    let layer = CeleryLayer::new(level, layout, colour, sink.clone());
+    let layer = CeleryLayer::new(level, layout, colour, true, sink.clone());
     tracing::subscriber::with_default(tracing_subscriber::registry().with(layer), || lines(&path, &sink));
     sink.flush();
     fs::read_to_string(path).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn an_embedded_beat_has_its_process_name() {
+    let format = Format::parse("%(processName)s %(name)s", None).unwrap();
+    let lines = log_laid_out(LogLevel::Info, Layout::Lines(format), false, |_, _| {
+        tracing::info!(target: "celery.beat", "a");
+        tracing::info!(target: "celery_rs::beat::scheduler", "b");
+        tracing::info!(target: "celery.worker.strategy", "c");
+    });
+    assert_eq!(lines, ["Beat celery.beat", "Beat celery.beat.scheduler", "MainProcess celery.worker.strategy"]);
 }
 
 #[test]
