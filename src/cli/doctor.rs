@@ -37,7 +37,7 @@ pub(super) fn run(app: App, global: GlobalOptions, options: &DoctorOptions, word
         Err(error) => return error.exit(program),
     };
     if options.worker.beat && args.app.is_none() && app.tasks().next().is_some() {
-        return UsageError::worker(NEEDS_PYTHON).exit(program);
+        return UsageError::worker(refused::BEAT_NEEDS_PYTHON).exit(program);
     }
     let name = args.app.clone().unwrap_or_else(|| program.to_owned());
     let diagnosis = match examine(app, args, &options.worker, &words) {
@@ -53,9 +53,6 @@ pub(super) fn run(app: App, global: GlobalOptions, options: &DoctorOptions, word
     let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
     if diagnosis.refused.is_empty() { exit::OK } else { exit::FAILURE }
 }
-
-/// What `-B` says without a Python app.
-const NEEDS_PYTHON: &str = "--beat needs a Python app, whose beat_schedule it runs";
 
 fn examine(app: App, args: WorkerArgs, options: &WorkerOptions, words: &[String]) -> Result<Diagnosis, String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

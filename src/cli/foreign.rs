@@ -1,5 +1,5 @@
-//! Options that an app adds to `worker`, and so to `doctor` (`app.user_options['worker']` and `['preload']`): only Celery's own command line, which
-//! reads all of them in the process that loads the app, knows what they are, and whether they are any.
+//! Options that an app adds to `worker`, and so to `doctor` (`app.user_options['worker']` and `['preload']`): only Celery's
+//! own command line, which reads all of them in the process that loads the app, knows what they are, and whether they are any.
 
 use std::{env, ffi::OsString};
 
@@ -19,7 +19,7 @@ pub(super) fn without(words: &[OsString], error: &clap::Error) -> Option<Argumen
     let mut words = words.to_vec();
     let mut unknown = of(error)?;
     for _ in 0..MOST {
-        let from = words.iter().position(|word| word == "worker" || word == "doctor")?;
+        let from = words.iter().position(takes_workers_options)?;
         let is_it = |word: &OsString| is_option(&word.to_string_lossy(), &unknown);
         let at = from + words[from..].iter().position(is_it)?;
         words.remove(at);
@@ -40,6 +40,11 @@ fn of(error: &clap::Error) -> Option<String> {
 fn is_option(word: &str, option: &str) -> bool {
     let rest = word.strip_prefix(option);
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('=') || !option.starts_with("--"))
+}
+
+/// Whether it is a sub-command with the options of `worker`.
+pub(super) fn takes_workers_options(word: &OsString) -> bool {
+    word == "worker" || word == "doctor"
 }
 
 fn of_an_app(mut arguments: Arguments) -> Option<Arguments> {

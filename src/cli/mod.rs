@@ -98,8 +98,8 @@ fn refuse(error: &clap::Error, words: &[OsString], program: &str) -> Exit {
     if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
         return if error.print().is_ok() { exit::OK } else { exit::FAILURE };
     }
-    let in_worker = words.iter().skip(1).any(|word| word == "worker" || word == "doctor")
-        && error.kind() != ErrorKind::InvalidSubcommand;
+    let in_worker =
+        words.iter().skip(1).any(foreign::takes_workers_options) && error.kind() != ErrorKind::InvalidSubcommand;
     UsageError::from_clap(error, in_worker).exit(program)
 }
 

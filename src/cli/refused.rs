@@ -3,6 +3,9 @@
 use super::{args::WorkerOptions, logging::Format};
 use crate::config::Refusal;
 
+/// What `-B` says without a Python app.
+pub(super) const BEAT_NEEDS_PYTHON: &str = "--beat needs a Python app, whose beat_schedule it runs";
+
 /// The first option that cannot be honoured, at which a worker stops.
 pub(super) fn refused(options: &WorkerOptions) -> Option<String> {
     refusals(options).next().map(|refusal| refusal.to_string())

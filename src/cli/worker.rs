@@ -116,7 +116,7 @@ async fn work(
 ) -> Result<Exit, Failure> {
     let booted = app.boot(args.clone(), words, &ProcessEnvironment).await.map_err(|error| boot_failure(&error))?;
     if beat && booted.about.app.is_empty() {
-        return Err(Failure::Usage(UsageError::worker("--beat needs a Python app, whose beat_schedule it runs")));
+        return Err(Failure::Usage(UsageError::worker(refused::BEAT_NEEDS_PYTHON)));
     }
     if let Some((user, group)) = booted.user {
         privileges::drop_to(Some(&user.to_string()), Some(&group.to_string())).map_err(failure)?;
@@ -169,7 +169,7 @@ fn set_up_logging(args: &WorkerArgs, beat: bool, booted: &Booted) -> Result<(), 
     let worker = &booted.settings.worker;
     let format = Format::parse(&worker.log_format, worker.log_datefmt.as_deref());
     let format = format.map_err(|error| failure(error.to_string()))?;
-    let unknown = format.unknown().join(", ");
+    let unknown = refused::unknown_fields(&format).filter(|_| !args.json_log);
     let file = args.logfile.as_deref().or(worker.logfile.as_deref());
     let options = LogOptions {
         level: args.loglevel,
@@ -179,10 +179,8 @@ fn set_up_logging(args: &WorkerArgs, beat: bool, booted: &Booted) -> Result<(), 
         has_beat: beat,
     };
     logging::install(options).map_err(|error| failure(format!("the log file cannot be opened: {error}")))?;
-    if !unknown.is_empty() && !args.json_log {
-        tracing::warn!(
-            "worker_log_format has fields that only Python knows ({unknown}): they stay empty in the worker's own lines"
-        );
+    if let Some(refusal) = unknown {
+        tracing::warn!("{}", refusal.line);
     }
     Ok(())
 }
