@@ -147,6 +147,7 @@ mod tests {
     #[tokio::test]
     async fn names_what_it_leaves_to_python() {
         let urls = [
+            #[cfg(feature = "database")]
             "db+oracle://h/d",
             "mongodb://h",
             "file:///x",

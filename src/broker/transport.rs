@@ -67,6 +67,10 @@ pub trait Connection: Send + Sync {
     /// Resolves when the connection is gone, with the reason.
     fn closed(&self) -> BoxFuture<'_, BrokerError>;
 
+    /// Ends the connection as if it had been lost, and resolves when the next one may be made: what is held is not given back,
+    /// and where [tags survive](Self::tags_survive) it goes to the next connection.
+    fn abandon(&self) -> BoxFuture<'_, ()>;
+
     /// Stops delivering; settlements and publishes still work. The first step of every shutdown.
     fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>>;
 

@@ -95,7 +95,11 @@ impl Session {
                     was_ready = true;
                     self.stoppable(connection.closed()).await
                 }
-                Err(failure) => Some(failure),
+                Err(failure) => {
+                    // Nobody else knows that this one is over: it would go on, and keep what it holds from the next.
+                    connection.abandon().await;
+                    Some(failure)
+                }
             };
             let Some(failure) = failure else { return };
             self.current.send_replace(None);
@@ -173,7 +177,7 @@ impl Session {
     async fn begin(&self, connection: &Arc<dyn Connection>) -> Result<(), BrokerError> {
         self.current.send_replace(Some(connection.clone()));
         for hook in &self.before {
-            hook.on_session(connection).await?;
+            patiently(|| hook.on_session(connection)).await?;
         }
         let queues = self.queues.borrow().clone();
         for queue in &queues {

@@ -214,7 +214,7 @@ def test_what_only_python_can_schedule_is_celerys(beat_site):
     beat = beat_site.beat("ours", "-S", "celery.beat:Scheduler")
     eventually(lambda: "Sending due task often" in beat.text() or beat.ended(), beat.text())
     assert "since the scheduler celery.beat.Scheduler is Python" in beat.text()
-    assert beat.terminate() == 0
+    stop(beat, "celery")
 
 
 @pytest.mark.parametrize("inside", [False, True], ids=["by itself", "inside a worker"])
@@ -233,7 +233,7 @@ def test_the_sun_is_celerys(beat_site, inside):
     beat = worker if inside else beat_site.beat("ours")
     eventually(lambda: beat_site.marked("sun") == 1 or beat.ended(), beat.text())
     assert "since beat_schedule entry 'sun': its schedule is a celery.schedules.solar" in beat.text()
-    assert beat.terminate() == 0
+    stop(beat, "ours" if inside else "celery")
     with shelve.open(str(beat_site.schedule)) as store:
         assert store["entries"]["sun"].total_run_count == beat_site.marked("sun") == 1
 

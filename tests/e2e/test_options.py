@@ -120,12 +120,12 @@ def test_options_that_an_app_adds(shop):
 
 
 def test_settings_by_their_old_names(shop):
-    """All old or all new; the same settings come of them, and a mixture is the same mistake."""
+    """All old or all new; the same settings come of them, shown by the names in use, and a mixture is the same mistake."""
     worker = start(shop, OURS, "-A", "oldapp", "worker", "-l", "INFO", "-n", "old@test")
     worker.wait_ready()
     app = shop.proj.app
     conf = app.control.inspect(destination=["old@test"], timeout=PATIENCE, limit=1).conf(with_defaults=True)["old@test"]
-    assert (conf["result_expires"], conf["worker_prefetch_multiplier"]) == (77, 2)
+    assert (conf["CELERY_TASK_RESULT_EXPIRES"], conf["CELERYD_PREFETCH_MULTIPLIER"]) == (77, 2)
     assert ".> concurrency: 3 (prefork)" in worker.text()
     assert app.send_task("shop.add", (2, 3), queue=shop.queue).get(timeout=PATIENCE) == 5
     theirs, ours = (fails(shop, program, "-A", "mixed", "worker") for program in (CELERYS, OURS))

@@ -96,5 +96,5 @@ def test_without_python_it_is_refused(redis_site, tmp_path):
     command = [os.environ["CELERY_RS_NATIVE_BIN"], "-b", redis_site.broker, "worker", "--statedb", str(tmp_path / "s")]
     ended = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path)
     assert (ended.returncode, ended.stderr.strip().splitlines()[-1]) == (
-        2, "--statedb is a file that Python reads and writes: it needs a Python app"
+        2, "--statedb is a file that Python reads and writes, and there is no Python app: leave it out"
     )

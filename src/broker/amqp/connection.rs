@@ -189,6 +189,13 @@ impl AmqpConnection {
         let _ = tokio::time::timeout(GOODBYE, self.desk.flush()).await;
     }
 
+    async fn leave(&self, why: &str) {
+        self.ending.end(BrokerError::lost(why));
+        if tokio::time::timeout(GOODBYE, self.goodbye()).await.is_err() {
+            tracing::debug!("the broker did not say goodbye");
+        }
+    }
+
     async fn goodbye(&self) {
         // Errors of a connection that is being thrown away have no consequence.
         let _ = self.channel.close(200, "OK".into()).await;
@@ -248,6 +255,10 @@ impl Connection for AmqpConnection {
         Box::pin(self.ending.ended())
     }
 
+    fn abandon(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.leave("the connection was abandoned"))
+    }
+
     fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
             self.ending.check()?;
@@ -263,10 +274,7 @@ impl Connection for AmqpConnection {
             if alive {
                 self.flush().await;
             }
-            self.ending.end(BrokerError::lost("the connection was closed"));
-            if tokio::time::timeout(GOODBYE, self.goodbye()).await.is_err() {
-                tracing::debug!("the broker did not say goodbye");
-            }
+            self.leave("the connection was closed").await;
             Ok(if alive { self.tally.held() } else { 0 })
         })
     }

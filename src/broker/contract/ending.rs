@@ -3,7 +3,7 @@
 use crate::{
     broker::{
         BrokerErrorKind, Transport,
-        contract::peer::{Peer, body, message, queue},
+        contract::peer::{Peer, bodies, body, message, queue},
     },
     protocol::Route,
 };
@@ -81,4 +81,28 @@ pub(super) async fn a_closed_connection_says_so(transport: &dyn Transport) {
     let lost = peer.connection.declare(&queue).await.expect_err("closed");
     assert_eq!(lost.kind(), BrokerErrorKind::ConnectionLost);
     assert_eq!(peer.close().await, 0);
+}
+
+pub(super) async fn an_abandoned_one_leaves_what_it_holds(transport: &dyn Transport) {
+    let queue = queue();
+    let mut first = Peer::consuming(transport, &queue, 0).await;
+    first.publish_many(&queue, 2).await;
+    let (done, left) = (first.next().await, first.next().await);
+    // As long as others hold the connection, it is not dropped.
+    first.connection.abandon().await;
+    first.connection.closed().await;
+    assert!(first.ends().await);
+    left.acker.leave();
+    let mut second = Peer::consuming(transport, &queue, 0).await;
+    done.acker.ack();
+    let expected: &[&str] = if second.connection.tags_survive() { &["1"] } else { &["0", "1"] };
+    let mut back = second.take(expected.len()).await;
+    back.sort_by_key(body);
+    assert_eq!(bodies(&back), expected);
+    assert!(back.iter().all(|delivery| delivery.redelivered));
+    back.into_iter().for_each(|delivery| delivery.acker.ack());
+    assert_eq!(second.close().await, 0);
+    let last = Peer::new(transport).await;
+    assert_eq!(last.purge(&queue).await, 0);
+    last.close().await;
 }

@@ -49,6 +49,7 @@ const CASES: &[Case] = cases![
     ending::what_is_held_comes_back,
     ending::acknowledgements_are_sent_before_closing,
     ending::a_closed_connection_says_so,
+    ending::an_abandoned_one_leaves_what_it_holds,
 ];
 
 /// Runs every case, one after the other.

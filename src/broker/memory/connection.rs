@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
 use crate::{
@@ -107,6 +107,11 @@ impl Connection for MemoryConnection {
             let reason = closed.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
             reason.unwrap_or_else(|| BrokerError::lost("the in-process broker is gone"))
         })
+    }
+
+    fn abandon(&self) -> BoxFuture<'_, ()> {
+        self.broker.lock().disconnect(self.link, BrokerError::lost("connection abandoned"));
+        Box::pin(ready(()))
     }
 
     fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>> {

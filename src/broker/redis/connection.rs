@@ -358,6 +358,13 @@ impl Connection for RedisConnection {
         })
     }
 
+    fn abandon(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            self.link.lifeline.end(BrokerError::lost("the connection was abandoned"));
+            let _ = self.closed().await;
+        })
+    }
+
     fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
             self.orders.stop();
