@@ -2,6 +2,7 @@
 import datetime
 import enum
 import json
+import os
 
 from kombu.utils.json import dumps as kombu_dumps
 
@@ -21,6 +22,8 @@ def plain(value, depth=0):
         raise Opaque(value)
     if isinstance(value, datetime.timedelta):
         return value.total_seconds()
+    if isinstance(value, os.PathLike):
+        return plain(os.fspath(value), depth + 1)
     if isinstance(value, enum.Enum):
         return plain(value.value, depth + 1)
     if isinstance(value, dict):

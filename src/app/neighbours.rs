@@ -43,16 +43,16 @@ impl Booted {
     pub(super) fn neighbours(
         &self,
         options: &WorkerOptions,
+        driver: &'static str,
         python_commands: Option<PythonCommands>,
         gossip: Option<GossipOptions>,
         events: &EventDispatcher,
         producer: &Producer,
     ) -> Neighbours {
-        let is_redis = *events.exchange_type() == ExchangeType::Fanout;
         let exchange_type = events.exchange_type().clone();
         let gossip = gossip.map(|options| GossipOptions { exchange_type, ..options });
         let gossip = gossip.map(|options| Gossip::new(options, events.clone(), producer.clone()));
-        let node = self.remote_control().then(|| self.node_options(options, is_redis, python_commands, gossip.clone()));
+        let node = self.remote_control().then(|| self.node_options(options, driver, python_commands, gossip.clone()));
         let mingle = (!self.args.without_mingle).then(|| self.mingle_options(options));
         Neighbours { mingle, gossip, node, events: events.clone() }
     }
@@ -65,7 +65,7 @@ impl Booted {
     fn node_options(
         &self,
         options: &WorkerOptions,
-        is_redis: bool,
+        driver: &'static str,
         python_commands: Option<PythonCommands>,
         gossip: Option<Gossip>,
     ) -> NodeOptions {
@@ -82,7 +82,7 @@ impl Booted {
             pool: self.pool_kind(),
             max_tasks_per_child: self.whole_number("max_tasks_per_child"),
             limits: options.limits,
-            transport: if is_redis { "redis" } else { "amqp" },
+            transport: driver,
             versions: self.versions(),
             python_commands,
             stand: gossip.map(|gossip| {

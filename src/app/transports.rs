@@ -32,9 +32,10 @@ fn transport(url: &str, settings: &BrokerSettings, queues: &Queues) -> Result<Ar
     match scheme {
         "redis" | "rediss" | "redis+socket" | "socket" | "sentinel" => redis(url, settings),
         "amqp" | "amqps" | "pyamqp" => amqp(url, settings, queues),
+        "filesystem" => filesystem(url, settings),
         other => Err(AppError::refused(
             format!("broker transport '{other}' is not supported"),
-            format!("use redis:// or amqp://, or {PYTHONS}"),
+            format!("use redis://, amqp:// or filesystem://, or {PYTHONS}"),
         )),
     }
 }
@@ -69,6 +70,18 @@ fn amqp(url: &str, settings: &BrokerSettings, queues: &Queues) -> Result<Arc<dyn
 #[cfg(not(feature = "amqp"))]
 fn amqp(_: &str, _: &BrokerSettings, _: &Queues) -> Result<Arc<dyn Transport>, AppError> {
     Err(AppError::refused("this celery-rs was built without the feature 'amqp'", "build it with that feature"))
+}
+
+#[cfg(feature = "filesystem")]
+fn filesystem(url: &str, settings: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
+    use crate::broker::filesystem::{FilesystemOptions, FilesystemTransport};
+    let options = FilesystemOptions::from_settings(&settings.transport_options)?;
+    Ok(Arc::new(FilesystemTransport::new(url, options)))
+}
+
+#[cfg(not(feature = "filesystem"))]
+fn filesystem(_: &str, _: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
+    Err(AppError::refused("this celery-rs was built without the feature 'filesystem'", "build it with that feature"))
 }
 
 /// Quorum queues know no prefetch window but each consumer's own.

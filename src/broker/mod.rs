@@ -10,11 +10,17 @@ mod backoff;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
 mod delivery;
+#[cfg(any(feature = "redis", feature = "filesystem"))]
+mod envelope;
 mod error;
+#[cfg(feature = "filesystem")]
+pub mod filesystem;
 mod memory;
 mod publisher;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg(any(feature = "redis", feature = "filesystem"))]
+mod topic;
 mod transport;
 mod unacked;
 

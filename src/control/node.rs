@@ -55,7 +55,7 @@ pub struct NodeOptions {
     pub max_tasks_per_child: Option<u64>,
     /// `--time-limit` and `--soft-time-limit`, or the settings.
     pub limits: TimeLimits,
-    /// kombu's name of the broker's transport: `redis`, `amqp`.
+    /// kombu's name of the broker's transport: `redis`, `amqp`, `filesystem`.
     pub transport: &'static str,
     /// For `report` and heartbeats.
     pub versions: Versions,

@@ -128,15 +128,17 @@ fn broker(node: &Node) -> Value {
     let settings = &node.options.settings.broker;
     let first = settings.read_urls.first().map(String::as_str).unwrap_or_default();
     let url = ConnectionUrl::parse(first).ok();
-    let is_redis = node.options.transport == "redis";
     let user = url.as_ref().and_then(|url| url.user.clone());
     let path = url.as_ref().and_then(|url| url.path.clone()).filter(|path| !path.is_empty());
-    let (port, vhost) = if is_redis { (6379, "0") } else { (5672, "/") };
-    let login = if is_redis { None } else { Some("PLAIN".to_owned()) };
+    let (port, vhost, default_user, login) = match node.options.transport {
+        "redis" => (6379, "0", None, None),
+        "filesystem" => (0, "/", None, None),
+        _ => (5672, "/", Some("guest"), Some("PLAIN")),
+    };
     let ssl = &settings.use_ssl;
     dict([
         ("hostname", url.as_ref().and_then(|url| url.host.clone()).unwrap_or_else(|| "localhost".to_owned()).into()),
-        ("userid", user.or_else(|| (!is_redis).then(|| "guest".to_owned())).into()),
+        ("userid", user.or_else(|| default_user.map(str::to_owned)).into()),
         ("virtual_host", path.unwrap_or_else(|| vhost.to_owned()).into()),
         ("port", url.as_ref().and_then(|url| url.port).unwrap_or(port).into()),
         ("insist", false.into()),
@@ -144,7 +146,7 @@ fn broker(node: &Node) -> Value {
         ("transport", url.map_or_else(|| node.options.transport.to_owned(), |url| url.scheme).into()),
         ("connect_timeout", whole_seconds(settings.connection_timeout)),
         ("transport_options", Value::Map(masked(&settings.transport_options))),
-        ("login_method", settings.login_method.clone().or(login).into()),
+        ("login_method", settings.login_method.clone().or(login.map(str::to_owned)).into()),
         ("uri_prefix", Value::Null),
         ("heartbeat", settings.heartbeat.map_or(Value::Int(0), whole_seconds)),
         ("failover_strategy", "round-robin".into()),

@@ -21,9 +21,9 @@ pub(super) async fn declarations_are_idempotent(transport: &dyn Transport) {
     peer.close().await;
 }
 
-/// Brokers without declarations (Redis) cannot notice.
+/// Brokers without declarations of queues (Redis, the file system) cannot notice.
 pub(super) async fn a_conflicting_declaration_is_refused(transport: &dyn Transport) {
-    if transport.capabilities().driver == "redis" {
+    if matches!(transport.capabilities().driver, "redis" | "filesystem") {
         return;
     }
     let queue = queue();

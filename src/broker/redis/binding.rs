@@ -10,10 +10,13 @@ use fred::{error::Error, types::Value as Reply};
 use futures::future::try_join_all;
 
 use crate::{
-    broker::redis::{
-        keys::Keys,
-        link::{self, Link},
-        script, topic,
+    broker::{
+        redis::{
+            keys::Keys,
+            link::{self, Link},
+            script,
+        },
+        topic,
     },
     protocol::{Exchange, ExchangeType, Queue},
 };

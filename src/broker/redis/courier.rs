@@ -17,9 +17,8 @@ use tokio::{
 };
 
 use crate::broker::{
-    Acker, Delivery, Settle, Settlement, Tag,
+    Acker, Delivery, Settle, Settlement, Tag, envelope,
     redis::{
-        envelope,
         exchange::{Exchange, Taken},
         ledger::{Batch, Ledger},
         link::{Link, is_lost},

@@ -8,11 +8,11 @@ use futures::future::try_join_all;
 
 use crate::{
     broker::redis::{
-        envelope,
         holdings::Held,
         keys::Keys,
         link::{self, Link},
         order::QueueOrder,
+        payload,
         restore::{End, Restorer, now},
         script,
     },
@@ -82,8 +82,8 @@ impl Exchange {
     /// Puts copies back into their queues.
     pub async fn push_copies(&self, link: &Link, copies: Vec<(Bytes, Arc<str>)>, end: End) -> Result<(), Error> {
         let pushes = copies.into_iter().map(|(payload, queue)| {
-            let list = self.keys.queue_for_priority(&queue, envelope::priority(&payload));
-            let payload = Bytes::from(envelope::mark_redelivered(&payload));
+            let list = self.keys.queue_for_priority(&queue, payload::priority(&payload));
+            let payload = Bytes::from(payload::mark_redelivered(&payload));
             link.call(end.command(), vec![list.into(), Reply::Bytes(payload)])
         });
         try_join_all(pushes).await.map(drop)

@@ -9,9 +9,8 @@ use fred::{interfaces::EventInterface, types::Message as Push};
 use tokio::sync::{broadcast, mpsc};
 
 use crate::broker::{
-    Acker, Deliveries, Delivery,
+    Acker, Deliveries, Delivery, envelope,
     redis::{
-        envelope,
         keys::Keys,
         link::{Link, is_lost},
     },

@@ -1,7 +1,7 @@
 //! [`Keys`]: the names of everything in the database, to the byte as kombu writes them.
 
-use crate::broker::redis::{
-    options::{FanoutPrefix, RedisOptions},
+use crate::broker::{
+    redis::options::{FanoutPrefix, RedisOptions},
     topic,
 };
 

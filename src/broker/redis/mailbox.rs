@@ -6,9 +6,8 @@ use fred::types::Value as Reply;
 use tokio::{sync::mpsc, time::timeout};
 
 use crate::broker::{
-    Acker, Deliveries, Delivery,
+    Acker, Deliveries, Delivery, envelope,
     redis::{
-        envelope,
         keys::Keys,
         link::{self, Link, is_lost},
     },

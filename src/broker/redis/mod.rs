@@ -6,7 +6,6 @@
 mod binding;
 mod connection;
 mod courier;
-mod envelope;
 mod exchange;
 mod fanout;
 mod holdings;
@@ -16,18 +15,16 @@ mod link;
 mod mailbox;
 mod options;
 mod order;
+mod payload;
 mod publisher;
 mod restore;
-mod scanner;
 mod script;
 mod tls;
-mod topic;
 mod tracking;
 mod transport;
 mod unacked;
 mod upkeep;
 mod url;
-mod writer;
 
 pub use options::{FanoutPrefix, QueueOrderStrategy, RedisOptions};
 pub use tls::TlsOptions;

@@ -6,7 +6,8 @@ use futures::future::try_join_all;
 use crate::{
     broker::{
         BrokerError,
-        redis::{binding::Bindings, keys::Keys, link::Link, writer::Draft},
+        envelope::Draft,
+        redis::{binding::Bindings, keys::Keys, link::Link},
     },
     protocol::{ExchangeType, Message, Route},
 };

@@ -11,13 +11,15 @@ use futures::future::try_join_all;
 use tokio::sync::Mutex;
 
 use crate::{
-    broker::redis::{
-        binding::Bindings,
-        envelope,
-        keys::Keys,
-        link::{self, Link},
-        options::RedisOptions,
-        scanner, script,
+    broker::{
+        envelope::scanner,
+        redis::{
+            binding::Bindings,
+            keys::Keys,
+            link::{self, Link},
+            options::RedisOptions,
+            payload, script,
+        },
     },
     serialization::json,
 };
@@ -155,9 +157,9 @@ impl Restorer {
             tracing::warn!("no queue is bound to exchange {exchange:?} for {routing_key:?}; a message stays unacked");
             return Ok(None);
         }
-        let priority = envelope::priority(payload);
+        let priority = payload::priority(payload);
         let lists = queues.iter().map(|queue| self.keys.queue_for_priority(queue, priority)).collect();
-        Ok(Some((lists, envelope::mark_redelivered(payload))))
+        Ok(Some((lists, payload::mark_redelivered(payload))))
     }
 }
 

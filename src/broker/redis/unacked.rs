@@ -7,9 +7,8 @@ use futures::future::BoxFuture;
 use tokio::{sync::watch, time::sleep};
 
 use crate::broker::{
-    Acker, Delivery, MalformedMessage, Tag, Unacked,
+    Acker, Delivery, MalformedMessage, Tag, Unacked, envelope,
     redis::{
-        envelope,
         exchange::Exchange,
         ledger::Ledger,
         link::{Link, is_lost},

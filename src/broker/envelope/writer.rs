@@ -1,4 +1,4 @@
-//! kombu's JSON envelope around a message, written to the byte as `kombu.transport.virtual` writes it.
+//! Envelopes, written to the byte as `kombu.transport.virtual` writes them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use uuid::Uuid;
@@ -11,8 +11,8 @@ use crate::{
 /// Properties of a received message that belong to that copy of it.
 const OF_THE_COPY: [&str; 2] = ["body_encoding", "delivery_tag"];
 
-/// A message as it goes into a list or channel, but for its delivery tag, which every copy has its own of.
-pub(super) struct Draft {
+/// A message as it goes into a list, a channel or a file, but for its delivery tag, which every copy has its own of.
+pub(in crate::broker) struct Draft {
     text: String,
 }
 
@@ -59,7 +59,8 @@ fn body(out: &mut String, body: &[u8], base64: bool) -> Result<(), EncodeError> 
         return Ok(());
     }
     let reason = || "a body that is not UTF-8 needs body_encoding base64".to_owned();
-    let text = std::str::from_utf8(body).map_err(|_| EncodeError::Unsupported { format: "redis", reason: reason() })?;
+    let text =
+        std::str::from_utf8(body).map_err(|_| EncodeError::Unsupported { format: "envelope", reason: reason() })?;
     json::write_str(out, text);
     Ok(())
 }
@@ -127,7 +128,7 @@ fn text_property(out: &mut String, name: &str, value: Option<&str>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::redis::envelope;
+    use crate::broker::envelope;
 
     const SAMPLE: &str = r#"{"body": "W1sxXSwge30sIHt9XQ==", "content-encoding": "utf-8", "content-type": "application/json", "headers": {"lang": "py", "task": "proj.\u00e9"}, "properties": {"correlation_id": "5a53", "reply_to": "523f", "delivery_mode": 2, "expiration": "1000", "message_id": "m", "delivery_info": {"exchange": "", "routing_key": "celery"}, "priority": 5, "body_encoding": "base64", "delivery_tag": ""#;
 

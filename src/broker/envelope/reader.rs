@@ -1,4 +1,4 @@
-//! What lies in a list: kombu's JSON envelope around a message, read. [`writer`](super::writer) writes it.
+//! Envelopes, read. [`writer`](super::writer) writes them.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -6,7 +6,7 @@ use bytes::Bytes;
 use crate::{
     broker::{
         MalformedMessage,
-        redis::scanner::{self, NotJson},
+        envelope::scanner::{self, NotJson},
     },
     protocol::{DeliveryInfo, Headers, Message, Properties},
     serialization::{Map, Value, json},
@@ -16,48 +16,14 @@ const EXCERPT_LENGTH: usize = 300;
 
 /// A message out of its envelope, and whether it says that someone had it before.
 #[derive(Debug)]
-pub(super) struct Envelope {
+pub(in crate::broker) struct Envelope {
     pub message: Message,
     pub redelivered: bool,
 }
 
 /// Reads an envelope (`kombu/transport/virtual/base.py:Message`).
-pub(super) fn parse(raw: &[u8]) -> Result<Envelope, MalformedMessage> {
+pub(in crate::broker) fn parse(raw: &[u8]) -> Result<Envelope, MalformedMessage> {
     read(raw).map_err(|Flaw(reason)| MalformedMessage { reason, excerpt: excerpt(raw) })
-}
-
-/// The payload with the marks of a redelivery, or as it was where it has no place for them
-/// (`kombu/transport/redis.py:Channel._do_restore_message`).
-pub(super) fn mark_redelivered(payload: &[u8]) -> Vec<u8> {
-    let mut marked = payload.to_vec();
-    let Ok(outer) = members(payload, ["headers", "properties"]) else { return marked };
-    let info = outer[1].clone().and_then(|properties| {
-        let inner = members(&payload[properties.clone()], ["delivery_info", ""]).ok()?;
-        inner[0].clone().map(|place| properties.start + place.start..properties.start + place.end)
-    });
-    let mut places: Vec<_> = [outer[0].clone(), info].into_iter().flatten().collect();
-    places.sort_by_key(|place| std::cmp::Reverse(place.start));
-    for place in places {
-        if let Ok(object) = with_mark(&payload[place.clone()]) {
-            marked.splice(place, object);
-        }
-    }
-    marked
-}
-
-/// The priority in a payload; 0 where there is none.
-pub(super) fn priority(payload: &[u8]) -> i64 {
-    let found = members(payload, ["properties", ""]).ok().and_then(|[properties, _]| {
-        let properties = &payload[properties?];
-        let place = members(properties, ["priority", ""]).ok()?[0].clone()?;
-        json::parse(&properties[place]).ok()
-    });
-    match found {
-        Some(Value::Int(number)) => number,
-        Some(Value::Float(number)) => number as i64,
-        Some(Value::Str(text)) => text.trim().parse().unwrap_or(0),
-        _ => 0,
-    }
 }
 
 struct Flaw(String);
@@ -77,12 +43,14 @@ impl From<crate::serialization::DecodeError> for Flaw {
 fn read(raw: &[u8]) -> Result<Envelope, Flaw> {
     let (mut body, mut headers, mut properties) = (None, None, None);
     let (mut content_type, mut content_encoding) = (None, None);
+    let mut restored = false;
     scanner::object(raw, |key, place| match key {
         b"body" => body = Some(&raw[place]),
         b"headers" => headers = Some(&raw[place]),
         b"properties" => properties = Some(&raw[place]),
         b"content-type" => content_type = Some(&raw[place]),
         b"content-encoding" => content_encoding = Some(&raw[place]),
+        b"redelivered" => restored = &raw[place] == b"true",
         _ => {}
     })?;
     let properties = properties.ok_or_else(|| Flaw("the envelope has no properties".to_owned()))?;
@@ -92,7 +60,7 @@ fn read(raw: &[u8]) -> Result<Envelope, Flaw> {
     reading.properties.content_encoding = optional_text(content_encoding)?;
     let body = read_body(body, reading.body_encoding.as_deref())?;
     let message = Message { headers: read_headers(headers)?, properties: reading.properties, body };
-    Ok(Envelope { message, redelivered: reading.redelivered })
+    Ok(Envelope { message, redelivered: reading.redelivered || restored })
 }
 
 /// The properties as they are being read.
@@ -241,20 +209,8 @@ fn plain_bytes(value: &[u8]) -> Option<&[u8]> {
     ordinary.then_some(inside)
 }
 
-type Place = Option<std::ops::Range<usize>>;
-
-fn members(text: &[u8], names: [&str; 2]) -> Result<[Place; 2], NotJson> {
-    let mut places = [None, None];
-    scanner::object(text, |key, place| {
-        if let Some(index) = names.iter().position(|name| name.as_bytes() == key) {
-            places[index] = Some(place);
-        }
-    })?;
-    Ok(places)
-}
-
-/// The object with `"redelivered": true` in it.
-fn with_mark(object: &[u8]) -> Result<Vec<u8>, NotJson> {
+/// The JSON object with `"redelivered": true` in it; nothing else changes.
+pub(in crate::broker) fn marked(object: &[u8]) -> Result<Vec<u8>, NotJson> {
     let mut count = 0;
     let mut old = None;
     scanner::object(object, |key, place| {
@@ -276,7 +232,7 @@ fn with_mark(object: &[u8]) -> Result<Vec<u8>, NotJson> {
 }
 
 /// The beginning of what is no envelope, for the log.
-pub(super) fn excerpt(raw: &[u8]) -> String {
+pub(in crate::broker) fn excerpt(raw: &[u8]) -> String {
     String::from_utf8_lossy(&raw[..raw.len().min(EXCERPT_LENGTH)]).into_owned()
 }
 
@@ -304,32 +260,15 @@ mod tests {
     }
 
     #[test]
-    fn redelivery_is_marked_where_kombu_marks_it_and_nothing_else_changes() {
-        let once = mark_redelivered(SAMPLE.as_bytes());
+    fn an_object_is_marked_and_nothing_else_changes() {
+        let once = marked(SAMPLE.as_bytes()).unwrap();
         let text = String::from_utf8(once.clone()).unwrap();
-        assert!(text.contains(r#""timelimit": [null, null], "redelivered": true}"#), "{text}");
-        assert!(text.contains(r#""routing_key": "celery", "redelivered": true}"#), "{text}");
+        assert!(text.ends_with(r#""delivery_tag": "a578"}, "redelivered": true}"#), "{text}");
         assert_eq!(text.replace(r#", "redelivered": true"#, ""), SAMPLE);
-        assert_eq!(mark_redelivered(&once), once);
+        assert_eq!(marked(&once).unwrap(), once);
         assert!(parse(&once).unwrap().redelivered);
-    }
-
-    #[test]
-    fn payloads_without_a_place_for_the_mark_stay() {
-        for text in ["not json", "{}", r#"{"headers": null, "properties": []}"#] {
-            assert_eq!(mark_redelivered(text.as_bytes()), text.as_bytes());
-        }
-        assert_eq!(mark_redelivered(br#"{"headers": {}}"#), br#"{"headers": {"redelivered": true}}"#);
-    }
-
-    #[test]
-    fn priorities_are_found_whatever_they_are() {
-        assert_eq!(priority(SAMPLE.as_bytes()), 5);
-        for (text, expected) in [("\"7\"", 7), ("null", 0), ("3.9", 3), ("[]", 0)] {
-            let payload = format!(r#"{{"properties": {{"priority": {text}}}}}"#);
-            assert_eq!(priority(payload.as_bytes()), expected, "{text}");
-        }
-        assert_eq!(priority(b"nonsense"), 0);
+        assert_eq!(marked(b"{}").unwrap(), br#"{"redelivered": true}"#);
+        assert!(marked(b"[]").is_err());
     }
 
     #[test]
@@ -351,8 +290,7 @@ mod tests {
         for length in 0..SAMPLE.len() {
             let cut = &SAMPLE.as_bytes()[..length];
             assert!(parse(cut).is_err(), "{length}");
-            mark_redelivered(cut);
-            priority(cut);
+            assert!(marked(cut).is_err(), "{length}");
         }
         let malformed = parse(br#"{"body": "x"}"#).unwrap_err();
         assert_eq!(malformed.reason, "the envelope has no properties");
