@@ -135,6 +135,8 @@ fn broker(node: &Node) -> Value {
         "filesystem" => (0, "/", None, None),
         _ => (5672, "/", Some("guest"), Some("PLAIN")),
     };
+    // Celery's worker has no event loop there, and no heartbeats without one.
+    let heartbeat = settings.heartbeat.filter(|_| node.options.transport != "filesystem");
     let ssl = &settings.use_ssl;
     dict([
         ("hostname", url.as_ref().and_then(|url| url.host.clone()).unwrap_or_else(|| "localhost".to_owned()).into()),
@@ -148,7 +150,7 @@ fn broker(node: &Node) -> Value {
         ("transport_options", Value::Map(masked(&settings.transport_options))),
         ("login_method", settings.login_method.clone().or(login.map(str::to_owned)).into()),
         ("uri_prefix", Value::Null),
-        ("heartbeat", settings.heartbeat.map_or(Value::Int(0), whole_seconds)),
+        ("heartbeat", heartbeat.map_or(Value::Int(0), whole_seconds)),
         ("failover_strategy", "round-robin".into()),
         (
             "alternates",

@@ -8,6 +8,7 @@
 //! | [`prefork`] | Which processes are there, and what does each of them do? |
 //! | [`beat`] | Who sends the tasks of `beat_schedule`, and when? |
 //! | [`redis`] | Which keys are used, and how do Python workers share them? |
+//! | [`filesystem`] | How do workers share folders in place of a server? |
 //! | [`database`] | Which databases keep results, and how? |
 //! | [`compatibility`] | Which behaviour of Celery's worker is there, and how is that known? |
 //! | [`health`] | How do Kubernetes and Prometheus see it? |
@@ -33,6 +34,9 @@ pub mod beat {}
 
 #[doc = include_str!("redis.md")]
 pub mod redis {}
+
+#[doc = include_str!("filesystem.md")]
+pub mod filesystem {}
 
 #[doc = include_str!("database.md")]
 pub mod database {}

@@ -48,17 +48,20 @@ pub(super) struct Turn {
     pub look: bool,
 }
 
+/// What is in a file that was taken.
+pub(super) type Payload = Result<Vec<u8>, MalformedMessage>;
+
 /// A message that is ours.
 pub(super) struct Taken {
     /// Index into the turn's queues.
     pub queue: usize,
-    pub payload: Result<Vec<u8>, MalformedMessage>,
+    pub payload: Payload,
     pub name: Arc<OsString>,
 }
 
 /// What has become of an attempt to take a file.
 enum Attempt {
-    Taken(Result<Vec<u8>, MalformedMessage>),
+    Taken(Payload),
     /// Somebody else was faster.
     Gone,
     /// Its writer is not done.
@@ -214,11 +217,7 @@ impl Collector {
         taken
     }
 
-    fn take_next(
-        &mut self,
-        queue: &Arc<str>,
-        hold: bool,
-    ) -> Option<(Arc<OsString>, Result<Vec<u8>, MalformedMessage>)> {
+    fn take_next(&mut self, queue: &Arc<str>, hold: bool) -> Option<(Arc<OsString>, Payload)> {
         loop {
             let name = Arc::new(self.waiting.get_mut(queue)?.pop_first()?);
             if self.held.contains(&name) {
@@ -307,7 +306,7 @@ fn open(path: &PathBuf) -> Result<File, Attempt> {
     Ok(file)
 }
 
-fn read(file: &mut File) -> Result<Vec<u8>, MalformedMessage> {
+fn read(file: &mut File) -> Payload {
     let malformed = |reason: String| MalformedMessage { reason, excerpt: String::new() };
     let mut payload = Vec::new();
     match file.metadata() {

@@ -1,0 +1,122 @@
+"""The broker that needs no server: folders that Celery's worker, its clients and ours share."""
+
+import collections
+import datetime
+import json
+import os
+import signal
+
+import pytest
+
+from conftest import PATIENCE, Site, eventually
+
+
+@pytest.fixture
+def folder_site(redis_server, tmp_path):
+    folders = {name: tmp_path / name for name in ("queues", "control")}
+    folders["queues"].mkdir()
+    options = {
+        "data_folder_in": str(folders["queues"]), "data_folder_out": str(folders["queues"]),
+        "control_folder": str(folders["control"]), "polling_interval": 0.05,
+    }
+    conf = {"broker_transport_options": options}
+    os.environ["PROJ_CONF"] = json.dumps(conf)
+    try:
+        found = Site("filesystem://", redis_server.url(1), tmp_path)
+    finally:
+        del os.environ["PROJ_CONF"]
+    found.env["PROJ_CONF"] = json.dumps(conf)
+    found.queues, found.control = folders["queues"], folders["control"]
+    yield found
+    found.destroy()
+
+
+def runs(path):
+    return collections.Counter(path.read_text().split()) if path.exists() else collections.Counter()
+
+
+def test_two_kinds_of_worker_share_a_folder(folder_site):
+    ours, theirs = folder_site.worker(name="ours@test"), folder_site.worker(kind="celery", name="celery@test")
+    results = [folder_site.proj.add.delay(i, i) for i in range(1000)]
+    assert [result.get(timeout=PATIENCE) for result in results] == [2 * i for i in range(1000)]
+    stats = folder_site.proj.app.control.inspect(timeout=3).stats()
+    assert set(stats) == {"ours@test", "celery@test"}
+    totals = [stats[name]["total"].get("proj.add", 0) for name in sorted(stats)]
+    assert sum(totals) == 1000 and all(totals), totals
+    brokers = [stats[name]["broker"] for name in sorted(stats)]
+    assert brokers[0] == brokers[1]
+    for worker in (ours, theirs):
+        assert worker.terminate() == 0
+    assert not [name for name in os.listdir(folder_site.queues) if folder_site.queue in name or name.startswith(".")]
+
+
+def test_mingle_with_a_worker_of_celerys(folder_site):
+    folder_site.worker(kind="celery", name="celery@test")
+    ours = folder_site.worker(name="ours@test")
+    assert "mingle: sync with 1 nodes" in ours.text()
+
+
+def test_a_warm_stop_gives_back(folder_site, tmp_path):
+    log, gate = tmp_path / "begun", tmp_path / "gate"
+    worker = folder_site.worker("-c", "1")
+    results = [folder_site.proj.hold_here.delay(str(log), str(gate)) for _ in range(4)]
+    eventually(lambda: all(f"[{result.id}] received" in worker.text() for result in results), "not received")
+    worker.process.send_signal(signal.SIGTERM)
+    eventually(lambda: "Warm shutdown" in worker.text(), "no shutdown")
+    gate.touch()
+    assert worker.terminate() == 0
+    folder_site.worker(kind="celery")
+    for result in results:
+        result.get(timeout=PATIENCE)
+    assert set(runs(log).values()) == {1}
+
+
+def test_what_a_killed_worker_held_is_run_by_the_next(folder_site, tmp_path):
+    log, gate = tmp_path / "begun", tmp_path / "gate"
+    worker = folder_site.worker("-c", "1", env={"PROJ_ACKS_LATE": "1"})
+    results = [folder_site.proj.hold_here.delay(str(log), str(gate)) for _ in range(3)]
+    eventually(lambda: all(f"[{result.id}] received" in worker.text() for result in results), "not received")
+    eventually(lambda: runs(log), "nothing has begun")
+    worker.kill()
+    gate.touch()
+    folder_site.worker()
+    for result in results:
+        result.get(timeout=PATIENCE)
+
+
+def test_garbage_harms_nobody(folder_site):
+    worker = folder_site.worker()
+    queue = folder_site.queue
+    for number, text in enumerate([b"no JSON", b"", b"{}", b"\xff", b'{"properties": {}}']):
+        (folder_site.queues / f"{number}_x.{queue}.msg").write_bytes(text)
+    (folder_site.queues / f"5_x.{queue}.msg").mkdir()
+    (folder_site.queues / f"6_x.{queue}.msg").symlink_to("nowhere")
+    os.mkfifo(folder_site.queues / f"7_x.{queue}.msg")
+    assert folder_site.proj.add.delay(1, 2).get(timeout=PATIENCE) == 3
+    eventually(lambda: worker.text().count("is left alone") == 3, "not told")
+    gone = [f"{number}_x.{queue}.msg" for number in range(5)]
+    eventually(lambda: not set(gone) & set(os.listdir(folder_site.queues)), "garbage stays")
+    assert worker.terminate() == 0
+
+
+def test_a_folder_that_is_not_there_ends_the_start(folder_site):
+    folder_site.queues.rmdir()
+    worker = folder_site.worker(ready=False)
+    assert worker.process.wait(PATIENCE) == 1
+    assert "data_folder_in" in worker.text()
+
+
+def test_native_tasks_and_etas(folder_site):
+    folder_site.worker(kind="native")
+    assert folder_site.proj.native_add.delay(1, 2).get(timeout=PATIENCE) == 3
+    result = folder_site.proj.native_when.apply_async(countdown=1)
+    began, eta = result.get(timeout=PATIENCE)
+    assert began >= datetime.datetime.fromisoformat(eta).timestamp()
+
+
+def test_purge(folder_site):
+    for _ in range(3):
+        folder_site.proj.add.delay(1)
+    worker = folder_site.worker("-c", "1", "--purge")
+    assert "purge: Erased 3 messages from the queue.\n\n" in worker.text()
+    assert folder_site.proj.add.delay(2, 3).get(timeout=PATIENCE) == 5
