@@ -36,18 +36,32 @@ def runs(path):
 
 
 def test_two_kinds_of_worker_share_a_folder(folder_site):
-    ours, theirs = folder_site.worker(name="ours@test"), folder_site.worker(kind="celery", name="celery@test")
-    results = [folder_site.proj.add.delay(i, i) for i in range(1000)]
-    assert [result.get(timeout=PATIENCE) for result in results] == [2 * i for i in range(1000)]
+    # Before there are workers: one of Celery's ends of a file that a client of Celery's has not written to its end.
+    results = [folder_site.proj.add.delay(i, i) for i in range(3000)]
+    theirs = folder_site.worker(kind="celery", name="celery@test", ready=False)
+    eventually(lambda: "received" in theirs.text(), "it takes nothing")
+    ours = folder_site.worker(name="ours@test")
+    assert [result.get(timeout=PATIENCE) for result in results] == [2 * i for i in range(3000)]
     stats = folder_site.proj.app.control.inspect(timeout=3).stats()
     assert set(stats) == {"ours@test", "celery@test"}
     totals = [stats[name]["total"].get("proj.add", 0) for name in sorted(stats)]
-    assert sum(totals) == 1000 and all(totals), totals
+    assert sum(totals) == 3000 and all(totals), totals
     brokers = [stats[name]["broker"] for name in sorted(stats)]
     assert brokers[0] == brokers[1]
     for worker in (ours, theirs):
         assert worker.terminate() == 0
     assert not [name for name in os.listdir(folder_site.queues) if folder_site.queue in name or name.startswith(".")]
+
+
+def test_ours_take_nothing_that_is_half_written(folder_site):
+    names = ["one@test", "two@test"]
+    for name in names:
+        folder_site.worker(name=name)
+    results = [folder_site.proj.add.delay(i, i) for i in range(2000)]
+    assert [result.get(timeout=PATIENCE) for result in results] == [2 * i for i in range(2000)]
+    stats = folder_site.proj.app.control.inspect(timeout=3).stats()
+    totals = [stats[name]["total"].get("proj.add", 0) for name in names]
+    assert sum(totals) == 2000 and all(totals), totals
 
 
 def test_mingle_with_a_worker_of_celerys(folder_site):
