@@ -44,7 +44,7 @@ pub(super) struct FilesystemConnection {
     /// Queues that routes have had declared.
     declared: Mutex<HashSet<String>>,
     fleeting: Arc<Fleeting>,
-    /// Closed once already.
+    /// Closed or abandoned already: there is nothing more to give back.
     finished: AtomicBool,
 }
 
@@ -143,12 +143,17 @@ impl FilesystemConnection {
             None => 0,
         };
         self.fleeting.delete_all().await;
+        self.end("connection closed");
+        given
+    }
+
+    /// The first reason stays.
+    fn end(&self, why: &str) {
         self.ended.send_if_modified(|ended| {
             let first = ended.is_none();
-            ended.get_or_insert_with(|| BrokerError::lost("connection closed"));
+            ended.get_or_insert_with(|| BrokerError::lost(why));
             first
         });
-        given
     }
 }
 
@@ -216,6 +221,15 @@ impl Connection for FilesystemConnection {
         Box::pin(async move {
             let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
             reason.unwrap_or_else(|| BrokerError::lost("connection closed"))
+        })
+    }
+
+    fn abandon(&self) -> BoxFuture<'_, ()> {
+        // There is no broker that would hand out again what a lost connection held: its courier does, as it ends.
+        Box::pin(async move {
+            self.end("connection abandoned");
+            self.finished.store(true, Ordering::Relaxed);
+            self.finish().await;
         })
     }
 
