@@ -5,5 +5,7 @@ mod reader;
 pub(super) mod scanner;
 mod writer;
 
-pub(super) use reader::{excerpt, marked, parse};
+#[cfg(feature = "redis")]
+pub(super) use reader::excerpt;
+pub(super) use reader::{marked, parse};
 pub(super) use writer::Draft;
