@@ -21,6 +21,8 @@ mod refused;
 mod report;
 mod signals;
 mod stacks;
+#[cfg(test)]
+mod tests;
 mod usage;
 mod workdir;
 mod worker;

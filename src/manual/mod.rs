@@ -5,6 +5,8 @@
 //! | [`life_of_a_message`] | What happens to a message, from socket to acknowledgement? |
 //! | [`acks`] | When is a message acknowledged, and who gets it if not? |
 //! | [`running`] | How is it started, as a daemon and by hosts that started Celery's? |
+//! | [`migration`] | How does a fleet go from Celery's worker to this one, and back? |
+//! | [`deployment`] | What do a unit, a container, a Deployment and the rotation of logs look like? |
 //! | [`prefork`] | Which processes are there, and what does each of them do? |
 //! | [`beat`] | Who sends the tasks of `beat_schedule`, and when? |
 //! | [`redis`] | Which keys are used, and how do Python workers share them? |
@@ -25,6 +27,12 @@ pub mod acks {}
 
 #[doc = include_str!("running.md")]
 pub mod running {}
+
+#[doc = include_str!("migration.md")]
+pub mod migration {}
+
+#[doc = include_str!("deployment.md")]
+pub mod deployment {}
 
 #[doc = include_str!("prefork.md")]
 pub mod prefork {}
