@@ -11,6 +11,8 @@ mod door;
 mod embedded_beat;
 mod error;
 mod health;
+#[cfg(any(test, feature = "test-util"))]
+mod in_memory;
 mod neighbours;
 mod plan;
 mod purge;
@@ -31,3 +33,5 @@ pub use doctor::{Diagnosis, Fact};
 pub use door::{Door, Running, RunningTask};
 pub use embedded_beat::EmbeddedBeat;
 pub use error::AppError;
+#[cfg(any(test, feature = "test-util"))]
+pub use in_memory::InMemory;

@@ -45,11 +45,22 @@ impl Booted {
     ///
     /// # Errors
     /// Settings that cannot be honoured, a transport or backend that only Python has.
-    pub fn assemble(mut self) -> Result<(Worker, Option<EmbeddedBeat>), AppError> {
-        let health = self.health_server()?;
+    pub fn assemble(self) -> Result<(Worker, Option<EmbeddedBeat>), AppError> {
         let wires = Wires::default();
         let publisher: Arc<dyn Publish> = wires.publisher();
-        let Plan { transports, options, results, producer, gossip, beat } = self.plan(&publisher);
+        let plan = self.plan(&publisher);
+        self.put_together(wires, publisher, plan)
+    }
+
+    /// By a plan. `publisher` is of these wires.
+    pub(super) fn put_together(
+        mut self,
+        wires: Wires,
+        publisher: Arc<dyn Publish>,
+        plan: Plan,
+    ) -> Result<(Worker, Option<EmbeddedBeat>), AppError> {
+        let health = self.health_server()?;
+        let Plan { transports, options, results, producer, gossip, beat } = plan;
         let (transports, options, results, producer, gossip) = (transports?, options?, results?, producer?, gossip?);
         let pool = self.pool(&options);
         let beat = self.embedded_beat(beat?, publisher.clone(), pool.as_ref())?;

@@ -7,6 +7,7 @@
 //! | [`running`] | How is it started, as a daemon and by hosts that started Celery's? |
 //! | [`migration`] | How does a fleet go from Celery's worker to this one, and back? |
 //! | [`deployment`] | What do a unit, a container, a Deployment and the rotation of logs look like? |
+//! | [`rust`] | How is a task written in Rust? |
 //! | [`prefork`] | Which processes are there, and what does each of them do? |
 //! | [`beat`] | Who sends the tasks of `beat_schedule`, and when? |
 //! | [`redis`] | Which keys are used, and how do Python workers share them? |
@@ -33,6 +34,9 @@ pub mod migration {}
 
 #[doc = include_str!("deployment.md")]
 pub mod deployment {}
+
+#[doc = include_str!("rust.md")]
+pub mod rust {}
 
 #[doc = include_str!("prefork.md")]
 pub mod prefork {}
