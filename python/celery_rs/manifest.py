@@ -121,9 +121,19 @@ def settings(app, opaque):
         if value is not Opaque:
             found[name] = value
     found['timezone'] = str(app.timezone)
-    if not found.get('broker_url') or not isinstance(conf.broker_url, (str, list, tuple)):
-        found['broker_url'] = app.connection_for_read().as_uri(include_password=True)
+    for name, connection in (
+        ('broker_url', app.connection_for_read), ('broker_read_url', app.connection_for_read),
+        ('broker_write_url', app.connection_for_write),
+    ):
+        # Nothing, or the host of a broker that is described by its parts.
+        if not is_url(getattr(conf, name)):
+            found[name] = connection().as_uri(include_password=True)
     return found
+
+
+def is_url(setting):
+    """Whether a broker setting says by itself where to go: a URL, or a list of them."""
+    return isinstance(setting, (list, tuple)) and len(setting) > 0 or isinstance(setting, str) and '://' in setting
 
 
 def changed_settings(conf):
@@ -160,6 +170,15 @@ def options(worker, pool):
     return found
 
 
+def binding(item):
+    """With the names of `Binding`'s fields."""
+    return {
+        'exchange': exchange(item.exchange),
+        'routing_key': item.routing_key or '',
+        'arguments': plain(item.arguments or {}),
+    }
+
+
 def queue(item):
     """With the names of `Queue`'s fields."""
     arguments = to_rabbitmq_queue_arguments(
@@ -171,7 +190,7 @@ def queue(item):
         'alias': item.alias,
         'exchange': exchange(item.exchange),
         'routing_key': item.routing_key or '',
-        'bindings': [[exchange(bound.exchange), bound.routing_key or ''] for bound in item.bindings or ()],
+        'bindings': [binding(by) for by in item.bindings or ()],
         'durable': bool(item.durable),
         'exclusive': bool(item.exclusive),
         'auto_delete': bool(item.auto_delete),

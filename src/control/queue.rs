@@ -2,7 +2,7 @@
 
 use crate::{
     control::{CommandError, Node, arguments::Arguments, error::ok},
-    protocol::{Exchange, Queue},
+    protocol::{Binding, Exchange, Queue},
     serialization::{Map, Value, map},
 };
 
@@ -43,9 +43,11 @@ fn made_up(name: &str, arguments: &Arguments) -> Result<Queue, CommandError> {
 fn as_dict(queue: &Queue) -> Value {
     let durations = |name: &str| queue.arguments.get(name).and_then(Value::as_f64).map(|millis| millis / 1000.0);
     let limit = |name: &str| queue.arguments.get(name).cloned().unwrap_or_default();
+    // A queue that is bound by others has none of its own.
+    let exchange = queue.bindings.is_empty().then(|| exchange_dict(&queue.exchange));
     map([
         ("name", queue.name.as_str().into()),
-        ("exchange", exchange_dict(&queue.exchange)),
+        ("exchange", exchange.into()),
         ("routing_key", queue.routing_key.as_str().into()),
         ("queue_arguments", table(&queue.arguments)),
         ("binding_arguments", table(&queue.binding_arguments)),
@@ -80,11 +82,11 @@ fn exchange_dict(exchange: &Exchange) -> Value {
     .into()
 }
 
-fn binding((exchange, routing_key): &(Exchange, String)) -> Value {
+fn binding(by: &Binding) -> Value {
     map([
-        ("exchange", exchange_dict(exchange)),
-        ("routing_key", routing_key.as_str().into()),
-        ("arguments", Value::Null),
+        ("exchange", exchange_dict(&by.exchange)),
+        ("routing_key", by.routing_key.as_str().into()),
+        ("arguments", table(&by.arguments)),
         ("unbind_arguments", Value::Null),
     ])
     .into()

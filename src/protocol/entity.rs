@@ -67,6 +67,17 @@ impl Exchange {
     }
 }
 
+/// A way from an exchange to a queue (kombu's `binding`).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Binding {
+    /// Where messages come from.
+    pub exchange: Exchange,
+    /// The binding key.
+    pub routing_key: String,
+    /// What a headers exchange compares, and other arguments.
+    pub arguments: Map,
+}
+
 /// A queue with its exchange and binding (kombu's `Queue`).
 #[derive(Debug, Clone, PartialEq)]
 pub struct Queue {
@@ -74,12 +85,12 @@ pub struct Queue {
     pub name: String,
     /// What `-Q` and `-X` may call it, for a `Broadcast`.
     pub alias: Option<String>,
-    /// Where it is bound; the default exchange needs no binding.
+    /// Where messages for it are sent. It is bound there, unless it has `bindings`; the default exchange needs no binding.
     pub exchange: Exchange,
     /// The binding key.
     pub routing_key: String,
-    /// Further bindings: exchange and routing key.
-    pub bindings: Vec<(Exchange, String)>,
+    /// What it is bound by instead of its exchange.
+    pub bindings: Vec<Binding>,
     /// Survives a broker restart.
     pub durable: bool,
     /// Of this connection only.
@@ -99,6 +110,15 @@ pub struct Queue {
 }
 
 impl Queue {
+    /// What it is to be bound by: exchange, key, arguments. In kombu a queue with `bindings` has no exchange of its own
+    /// (`kombu/entity.py:Queue.__init__`); the one that Celery gives it is for sending only.
+    pub fn bound_by(&self) -> Vec<(&Exchange, &str, &Map)> {
+        let own =
+            self.bindings.is_empty().then_some((&self.exchange, self.routing_key.as_str(), &self.binding_arguments));
+        let given = self.bindings.iter().map(|by| (&by.exchange, by.routing_key.as_str(), &by.arguments));
+        own.into_iter().chain(given).filter(|(exchange, ..)| !exchange.name.is_empty()).collect()
+    }
+
     /// A durable queue on a direct exchange of its own name, as Celery makes missing ones.
     pub fn direct(name: impl Into<String>) -> Self {
         let name = name.into();

@@ -16,7 +16,7 @@ pub mod time;
 mod v1;
 
 pub use body::{Body, Embed, decode_payload};
-pub use entity::{Exchange, ExchangeType, Queue, Route};
+pub use entity::{Binding, Exchange, ExchangeType, Queue, Route};
 pub use error::ProtocolError;
 pub use exception::ExceptionInfo;
 pub use headers::TaskHeaders;

@@ -73,6 +73,12 @@ def hold_here(self, path, gate):
     return hold(self.request, path, gate)
 
 
+@app.task(name="proj.hold_and_reject", bind=True)
+def hold_and_reject(self, path, gate):
+    hold(self.request, path, gate)
+    raise Reject("no", requeue=False)
+
+
 @app.task(name="proj.native_hold", bind=True)
 def native_hold(self, path, gate):
     """Taken over by a Rust handler where there is one."""

@@ -80,17 +80,26 @@ def test_full_redis(tmp_path):
 
 
 def test_broker_restart(redis_site, tmp_path):
-    """The worker outlives its broker, and says so."""
+    """The worker outlives its broker, and says so; what runs goes on, and broadcasts reach it again."""
+    log, gate = tmp_path / "runs", tmp_path / "gate"
+    log.touch()
     with Redis() as server:
         site = Site(server.url(0), redis_site.backend, tmp_path)
         try:
-            worker = site.worker()
+            worker = site.worker("-c", "2")
+            control = site.proj.app.control
+            running = site.proj.hold_here.delay(str(log), str(gate))
             assert site.proj.add.delay(1, 2).get(timeout=PATIENCE) == 3
+            eventually(lambda: log.read_text(), "it did not begin")
             server.process.kill()
             server.process.wait()
             eventually(lambda: "Connection to broker lost" in worker.text(), "the loss went unnoticed")
             server.start()
             eventually(lambda: worker.text().count("Connected to") == 2, "it never came back")
             assert site.proj.add.delay(2, 3).get(timeout=PATIENCE) == 5
+            eventually(lambda: control.ping(timeout=2, limit=1) == [{"ours0@test": {"ok": "pong"}}], "it hears no broadcast")
+            gate.touch()
+            assert running.get(timeout=PATIENCE) == 0
+            assert log.read_text().split() == [running.id]
         finally:
             site.destroy()

@@ -1,6 +1,7 @@
 """The broker's connection breaks: nothing runs twice, nothing hangs, and Celery's settings say what happens next."""
 
 import os
+import re
 import signal
 import socket
 
@@ -102,6 +103,23 @@ def test_no_retry_on_startup(cut_site, kind):
     assert DISABLED.format(verb="establish", setting="broker_connection_retry_on_startup") in worker.text()
 
 
+def test_how_often_it_tries(cut_site):
+    """The same lines, and the same end; what they say of the reason is each library's own."""
+    cut_site.proxy.cut(reopen=False)
+    told = {}
+    for kind in ("celery", "ours"):
+        worker = cut_site.worker("-c", "1", "broker.connection_max_retries=2", kind=kind, ready=False)
+        code = worker.process.wait(PATIENCE)
+        attempts = re.findall(r"ERROR/MainProcess\] consumer: Cannot connect to (\S+): (?:.*)\.\n(Trying again .*)\n", worker.text())
+        told[kind] = (code, attempts)
+    broker = f"amqp://guest:**@127.0.0.1:{cut_site.proxy.port}//"
+    assert told["ours"] == told["celery"]
+    assert told["ours"][1] == [
+        (broker, "Trying again in 2.00 seconds... (1/2)"),
+        (broker, "Trying again in 4.00 seconds... (2/2)"),
+    ]
+
+
 @pytest.mark.parametrize("kind", ["celery", "ours"])
 def test_no_retry_after_a_loss(cut_site, kind):
     worker = cut_site.worker("-c", "1", "broker.connection_retry=False", kind=kind)
@@ -199,6 +217,26 @@ def test_late_acks_are_cancelled_on_a_loss_when_told(cut_site, tmp_path, kind):
     assert f"[{result.id}] cannot be acknowledged after a connection loss" in worker.text()
     gate.touch()
     assert result.get(timeout=PATIENCE) == 0
+
+
+@pytest.mark.parametrize("how", ["ack", "reject"])
+@pytest.mark.parametrize("kind", ["celery", "ours"])
+def test_what_cannot_be_settled_any_more_is_said(cut_site, tmp_path, kind, how):
+    """A tag belongs to the channel that is gone: nothing of the next one is settled in its place."""
+    log, gate = tmp_path / "runs", tmp_path / "gate"
+    log.touch()
+    worker = cut_site.worker("-c", "1", kind=kind, env={"PROJ_ACKS_LATE": "1"})
+    task = cut_site.proj.hold_here if how == "ack" else cut_site.proj.hold_and_reject
+    result = task.delay(str(log), str(gate))
+    eventually(lambda: runs(log), "it did not begin")
+    cut_site.proxy.cut()
+    eventually(lambda: worker.text().count(f"[{result.id}] received") == 2, "it did not come again")
+    gate.touch()
+    eventually(lambda: f"Couldn't {how} " in worker.text(), "nothing is said")
+    said = re.search(rf"CRITICAL/MainProcess\] (Couldn't {how} .*)", worker.text())[1]
+    space = "" if how == "ack" else " "
+    assert said == f"Couldn't {how} 1, reason:{space}RecoverableConnectionError(None, 'connection already closed', None, '')"
+    eventually(lambda: len(runs(log)) == 2, "it did not run again")
 
 
 @pytest.mark.parametrize("kind", ["celery", "ours"])

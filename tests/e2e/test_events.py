@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -206,3 +207,28 @@ def test_no_event_is_lost_in_a_flood(redis_site):
             eventually(lambda: len(told()) >= count, f"{kind}: too few")
             assert sorted(told()) == sorted(sent)
         assert max(len(message.events) for message in ear.messages) > 1
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"fanout_prefix": False}, {"fanout_prefix": "/mine-{db}."}, {"fanout_patterns": False}, {"global_keyprefix": "mine:"}],
+    ids=lambda options: " ".join(options),
+)
+def test_channels_of_other_names(redis_server, tmp_path, monkeypatch, options):
+    """Where broadcasts have other channels Celery's worker, ours and the client still hear each other."""
+    monkeypatch.setenv("PROJ_CONF", json.dumps({"broker_transport_options": options}))
+    site = Site(redis_server.url(0), redis_server.url(1), tmp_path)
+    try:
+        with Ear(site.proj.app) as ear:
+            theirs, ours = (site.worker("-E", "-c", "1", kind=kind) for kind in ("celery", "ours"))
+            both = {"celery0@test", "ours1@test"}
+            control = site.proj.app.control
+            eventually(lambda: {name for reply in control.ping(timeout=2, limit=2) for name in reply} == both, "no pong")
+            assert "mingle: sync with 1 nodes" in ours.text()
+            eventually(lambda: all(ear.events(name, type="worker-heartbeat") for name in both), "no heartbeat")
+            assert theirs.terminate() == 0
+            result = site.proj.add.delay(1, 2)
+            assert result.get(timeout=PATIENCE) == 3
+            eventually(lambda: ear.events("ours1@test", type="task-succeeded", uuid=result.id), "no event")
+    finally:
+        site.destroy()

@@ -1,12 +1,14 @@
 """What a command line may say besides the worker's own options: an app's options, settings of old, where the app is."""
 
+import importlib
 import json
 import os
 import subprocess
 import sys
 
 import pytest
-from conftest import PATIENCE, Worker
+import redis as redis_py
+from conftest import PATIENCE, Worker, eventually
 
 OURS, CELERYS = [os.environ["CELERY_RS_BIN"]], [sys.executable, "-m", "celery"]
 
@@ -46,6 +48,67 @@ def where():
     return app.conf.shelves
 """
 
+#: One setting in each layer that hides the ones below it, and names that a namespace leaves out.
+LAYERED = """
+SHOP_BROKER_URL = SHOP_RESULT_BACKEND = 'redis://nowhere.invalid'
+SHOP_RESULT_EXPIRES = 60
+SHOP_WORKER_PREFETCH_MULTIPLIER = 6
+SHOP_TASK_TRACK_STARTED = True
+TASK_ACKS_LATE = True
+"""
+LAYERS = """
+import os
+from celery import Celery
+app = Celery('layers')
+app.add_defaults({'result_expires': 70, 'worker_prefetch_multiplier': 7, 'worker_max_tasks_per_child': 17})
+app.config_from_object('layered', namespace='SHOP')
+app.conf.update(result_expires=50, task_default_queue=os.environ['PROJ_QUEUE'], imports=['shop_tasks'])
+"""
+
+#: A broker by its parts.
+PARTS = """
+import os
+from celery import Celery
+from kombu.utils.url import parse_url
+broker = parse_url(os.environ['PROJ_BROKER'])
+app = Celery('parts', backend=os.environ['PROJ_BACKEND'])
+app.conf.update(
+    task_default_queue=os.environ['PROJ_QUEUE'], imports=['shop_tasks'],
+    broker_transport=broker['transport'], broker_host=broker['hostname'], broker_port=broker['port'],
+    broker_user=broker['userid'], broker_password=broker['password'], broker_vhost=broker['virtual_host'],
+)
+"""
+
+#: Queues in both forms that Celery knows, with every kind of exchange that both brokers have.
+QUEUES = """
+import os
+from celery import Celery
+from kombu import Exchange, Queue, binding
+app = Celery('queues', broker=os.environ['PROJ_BROKER'], backend=os.environ['PROJ_BACKEND'])
+name = os.environ['PROJ_QUEUE']
+topic, direct, fanout = (Exchange(f'{name}-{kind}', kind) for kind in ('topic', 'direct', 'fanout'))
+app.conf.update(imports=['shop_tasks'], task_default_queue=f'{name}-plain')
+if os.environ['SHOP_QUEUES'] == 'list':
+    heads = Exchange(f'{name}-headers', 'headers')
+    only_rabbitmq = [
+        Queue(f'{name}-fragile', heads, binding_arguments={'x-match': 'all', 'fragile': 'yes'}),
+        Queue(f'{name}-heavy', bindings=[binding(heads, arguments={'x-match': 'all', 'heavy': 'yes'})]),
+    ]
+    app.conf.task_queues = (only_rabbitmq if os.environ['PROJ_BROKER'].startswith('amqp') else []) + [
+        Queue(f'{name}-plain'),
+        Queue(f'{name}-parcels', topic, routing_key='parcels.#'),
+        Queue(f'{name}-letters', bindings=[binding(direct, 'small'), binding(direct, 'large')]),
+        Queue(f'{name}-all', fanout),
+    ]
+else:
+    app.conf.task_queues = {
+        f'{name}-plain': {},
+        f'{name}-parcels': {'exchange': topic.name, 'exchange_type': 'topic', 'binding_key': 'parcels.#'},
+        f'{name}-letters': {'exchange': direct.name, 'exchange_type': 'direct', 'binding_key': 'small'},
+        f'{name}-all': {'exchange': fanout.name, 'exchange_type': 'fanout', 'durable': False},
+    }
+"""
+
 SETTINGS_OF_OLD = """
 import os
 BROKER_URL = os.environ['PROJ_BROKER']
@@ -73,6 +136,8 @@ def shop(redis_site, tmp_path):
     (tmp_path / "shop_tasks.py").write_text(TASKS)
     (tmp_path / "oldconfig.py").write_text(SETTINGS_OF_OLD)
     (tmp_path / "oldapp.py").write_text("from celery import Celery\napp = Celery('old')\napp.config_from_object('oldconfig')\n")
+    for name, text in {"layered": LAYERED, "layers": LAYERS, "parts": PARTS, "queues": QUEUES}.items():
+        (tmp_path / f"{name}.py").write_text(text)
     (tmp_path / "mixed.py").write_text(
         "from celery import Celery\napp = Celery('mixed')\n"
         "app.conf.update({'CELERY_TASK_SERIALIZER': 'json', 'CELERY_RESULT_SERIALIZER': 'json', 'task_default_queue': 'q'})\n"
@@ -133,6 +198,78 @@ def test_settings_by_their_old_names(shop):
     # Whether Celery shows it with a traceback or not.
     advice = "task_default_queue                   -> CELERY_DEFAULT_QUEUE"
     assert advice in ours[1] and advice in theirs[1]
+
+
+def asked(site, kind, *command, env=None):
+    """What a worker says of its settings, and its banner's lines on where it works."""
+    program = {"celery": CELERYS, "ours": OURS}[kind]
+    worker = start(site, program, *command, "-n", f"{kind}@test", "-l", "INFO", "-c", "1", env=env)
+    worker.wait_ready()
+    inspect = site.proj.app.control.inspect(destination=[f"{kind}@test"], timeout=2, limit=1)
+    conf = eventually(lambda: inspect.conf(with_defaults=True), "no answer")[f"{kind}@test"]
+    # Celery makes it of a set.
+    conf["include"].sort()
+    assert site.proj.app.send_task("shop.add", (2, 3), queue=site.queue).get(timeout=PATIENCE) == 5
+    assert worker.terminate() == 0
+    return conf, [line for line in worker.text().splitlines() if ".> transport" in line or ".> results" in line]
+
+
+def test_settings_come_in_layers(shop):
+    """Changes before a configuration module, that before the app's defaults, and those before Celery's; URLs of the environment
+    before all."""
+    env = {"CELERY_BROKER_URL": shop.broker, "CELERY_RESULT_BACKEND": shop.backend}
+    options = ("-A", "layers", "worker", "--prefetch-multiplier", "5")
+    theirs, ours = (asked(shop, kind, *options, env=env) for kind in ("celery", "ours"))
+    assert ours == theirs
+    conf = ours[0]
+    assert [conf[name] for name in ("result_expires", "worker_max_tasks_per_child", "task_track_started")] == [50, 17, True]
+
+
+@pytest.mark.parametrize("broker", ["redis", "rabbit"])
+def test_a_broker_by_its_parts(shop, request, broker):
+    if broker == "rabbit":
+        shop.broker = shop.env["PROJ_BROKER"] = request.getfixturevalue("rabbit_server").url()
+        shop.proj = shop.client()
+    theirs, ours = (asked(shop, kind, "-A", "parts", "worker") for kind in ("celery", "ours"))
+    assert ours == theirs and len(ours[1]) == 2
+
+
+@pytest.mark.parametrize("form", ["list", "dict"])
+@pytest.mark.parametrize("broker", ["redis", "rabbit"])
+def test_queues_as_an_app_declares_them(shop, request, monkeypatch, broker, form):
+    """Each queue is declared as Celery's worker declares it, and what is sent there is run."""
+    client = redis_py.Redis.from_url(shop.broker, decode_responses=True)
+    if broker == "rabbit":
+        shop.broker = shop.env["PROJ_BROKER"] = request.getfixturevalue("rabbit_server").url()
+    for name, value in {**shop.env, "SHOP_QUEUES": form}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.syspath_prepend(shop.directory)
+    sys.modules.pop("queues", None)
+    app = importlib.import_module("queues").app
+    keys = [("plain", None), ("parcels", "parcels.big.one"), ("letters", "small"), ("all", None)]
+    if form == "list":
+        keys.append(("letters", "large"))
+    found = []
+    for program in (CELERYS, OURS):
+        worker = start(shop, program, "-A", "queues", "worker", "-l", "INFO", "-c", "1", env={"SHOP_QUEUES": form})
+        worker.wait_ready()
+        tables = {key: client.smembers(key) for key in client.keys(f"_kombu.binding.{shop.queue}*")}
+        inspect = app.control.inspect(timeout=2, limit=1)
+        queues = next(iter(eventually(inspect.active_queues, "no answer").values()))
+        for queue in queues:
+            queue["bindings"].sort(key=lambda by: by["routing_key"])
+        found.append((tables, sorted(queues, key=lambda queue: queue["name"])))
+        for number, (queue, key) in enumerate(keys):
+            result = app.send_task("shop.add", (number, 1), queue=f"{shop.queue}-{queue}", routing_key=key)
+            assert result.get(timeout=PATIENCE) == number + 1
+        for label in ("fragile", "heavy") if (broker, form) == ("rabbit", "list") else ():
+            heads = app.amqp.queues[f"{shop.queue}-fragile"].exchange
+            result = app.send_task("shop.add", (7, 1), exchange=heads, routing_key="", headers={label: "yes"})
+            assert result.get(timeout=PATIENCE) == 8
+        assert worker.terminate() == 0
+        client.flushdb()
+    assert found[0] == found[1]
+    assert len(found[0][0]) > 3 or broker == "rabbit"
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it is root who may not")

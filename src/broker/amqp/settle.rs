@@ -49,17 +49,27 @@ impl Settle for Desk {
         let Tag::Number(number) = tag else { return };
         let mut notes = self.notes();
         if notes.closed {
-            return tracing::debug!(
-                tag = number,
-                ?settlement,
-                "dropped the settlement of a delivery whose channel is gone"
-            );
+            drop(notes);
+            return log_gone(number, settlement);
         }
         notes.settled.push((number, settlement));
         let count = notes.settled.len();
         if count == 1 || count == notes.wake_at {
             drop(notes);
             self.woken.notify_one();
+        }
+    }
+}
+
+/// What Celery says where the channel of a delivery is closed (`kombu/message.py`), in its client's words.
+fn log_gone(tag: u64, settlement: Settlement) {
+    const REASON: &str = "RecoverableConnectionError(None, 'connection already closed', None, '')";
+    match settlement {
+        Settlement::Ack => {
+            tracing::error!(target: "celery.worker.request", critical = true, "Couldn't ack {tag}, reason:{REASON}");
+        }
+        Settlement::Drop | Settlement::Requeue => {
+            tracing::error!(target: "celery.worker.request", critical = true, "Couldn't reject {tag}, reason: {REASON}");
         }
     }
 }

@@ -22,17 +22,16 @@ use crate::{
 /// # Errors
 /// Refused: it exists and is different (`PRECONDITION_FAILED`), belongs to another connection, or may not be declared.
 pub(super) async fn declare(channel: &Channel, queue: &Queue) -> Result<(), BrokerError> {
-    declare_exchange(channel, &queue.exchange).await?;
-    for (exchange, _) in &queue.bindings {
+    let bound_by = queue.bound_by();
+    for (exchange, ..) in &bound_by {
         declare_exchange(channel, exchange).await?;
     }
     if queue.no_declare {
         return Ok(());
     }
     declare_queue(channel, queue).await?;
-    bind(channel, queue, &queue.exchange, &queue.routing_key, &queue.binding_arguments).await?;
-    for (exchange, routing_key) in &queue.bindings {
-        bind(channel, queue, exchange, routing_key, &Map::new()).await?;
+    for (exchange, routing_key, arguments) in bound_by {
+        bind(channel, queue, exchange, routing_key, arguments).await?;
     }
     Ok(())
 }
@@ -69,9 +68,6 @@ async fn bind(
     routing_key: &str,
     arguments: &Map,
 ) -> Result<(), BrokerError> {
-    if exchange.name.is_empty() {
-        return Ok(());
-    }
     let (name, from, key) = (short(&queue.name)?, short(&exchange.name)?, short(routing_key)?);
     let bound = channel.queue_bind(name, from, key, QueueBindOptions::default(), from_map(arguments)?).await;
     bound.map_err(|error| {

@@ -5,8 +5,8 @@ use crate::{
         BrokerErrorKind, Transport,
         contract::peer::{Inbox, Peer, body, listener, message, queue, route, unique},
     },
-    protocol::{Exchange, ExchangeType, Queue, Route},
-    serialization::Value,
+    protocol::{Binding, Exchange, ExchangeType, Queue, Route},
+    serialization::{Map, Value},
 };
 
 pub(super) async fn declarations_are_idempotent(transport: &dyn Transport) {
@@ -41,12 +41,9 @@ pub(super) async fn a_conflicting_declaration_is_refused(transport: &dyn Transpo
 pub(super) async fn direct_exchanges_compare_keys(transport: &dyn Transport) {
     let exchange = Exchange::new(unique("direct"), ExchangeType::Direct);
     let red = Queue { exchange: exchange.clone(), routing_key: "red".to_owned(), ..queue() };
-    let blue = Queue {
-        exchange: exchange.clone(),
-        routing_key: "blue".to_owned(),
-        bindings: vec![(exchange.clone(), "navy".to_owned())],
-        ..queue()
-    };
+    let by = |key: &str| Binding { exchange: exchange.clone(), routing_key: key.to_owned(), arguments: Map::new() };
+    // Its own exchange is not among them, and so is not declared either.
+    let blue = Queue { bindings: vec![by("blue"), by("navy")], ..queue() };
     let peer = Peer::new(transport).await;
     peer.connection.declare(&red).await.expect("declare");
     peer.connection.declare(&blue).await.expect("declare");

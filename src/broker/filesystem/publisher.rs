@@ -95,12 +95,7 @@ impl Publisher {
 
 /// The rows of a queue, with their exchanges.
 fn bindings(queue: &Queue) -> Result<Vec<(&str, Binding)>, BrokerError> {
-    let own = std::iter::once((&queue.exchange, &queue.routing_key));
-    let further = queue.bindings.iter().map(|(exchange, key)| (exchange, key));
-    own.chain(further)
-        .filter(|(exchange, _)| !exchange.name.is_empty())
-        .map(|(exchange, key)| row(exchange, key, &queue.name))
-        .collect()
+    queue.bound_by().into_iter().map(|(exchange, key, _)| row(exchange, key, &queue.name)).collect()
 }
 
 fn row<'a>(exchange: &'a Exchange, key: &str, queue: &str) -> Result<(&'a str, Binding), BrokerError> {

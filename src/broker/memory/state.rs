@@ -71,16 +71,13 @@ impl State {
 
     pub(super) fn declare(&mut self, link: u64, queue: &Queue) -> Result<(), BrokerError> {
         self.check(link)?;
-        self.declare_exchange(&queue.exchange)?;
-        for (exchange, _) in &queue.bindings {
-            self.declare_exchange(exchange)?;
-        }
+        let bound_by = queue.bound_by();
+        bound_by.iter().try_for_each(|(exchange, ..)| self.declare_exchange(exchange))?;
         if queue.no_declare {
             return Ok(());
         }
         self.declare_queue(link, queue)?;
-        self.bind(&queue.exchange, &queue.routing_key, &queue.name)?;
-        queue.bindings.iter().try_for_each(|(exchange, key)| self.bind(exchange, key, &queue.name))
+        bound_by.into_iter().try_for_each(|(exchange, key, _)| self.bind(exchange, key, &queue.name))
     }
 
     fn declare_exchange(&mut self, exchange: &Exchange) -> Result<(), BrokerError> {

@@ -154,12 +154,8 @@ impl Bindings {
     }
 
     fn members(&self, queue: &Queue) -> Vec<(String, String)> {
-        let own = std::iter::once((&queue.exchange, &queue.routing_key));
-        let further = queue.bindings.iter().map(|(exchange, key)| (exchange, key));
-        own.chain(further)
-            .filter(|(exchange, _)| !exchange.name.is_empty())
-            .map(|(exchange, key)| (exchange.name.clone(), self.member(exchange, key, &queue.name)))
-            .collect()
+        let bound_by = queue.bound_by().into_iter();
+        bound_by.map(|(exchange, key, _)| (exchange.name.clone(), self.member(exchange, key, &queue.name))).collect()
     }
 
     fn member(&self, exchange: &Exchange, routing_key: &str, queue: &str) -> String {

@@ -2,7 +2,7 @@
 
 use crate::{
     config::ConfigError,
-    protocol::{Exchange, Queue},
+    protocol::{Binding, Exchange, Queue},
     serialization::{Map, Value},
 };
 
@@ -57,19 +57,18 @@ fn exchange_of(fields: &Map) -> Exchange {
     }
 }
 
-/// Further bindings, each `[exchange, routing_key]` or a dict of the two.
-fn bindings(value: Option<&Value>) -> Result<Vec<(Exchange, String)>, &'static str> {
+fn bindings(value: Option<&Value>) -> Result<Vec<Binding>, &'static str> {
     let Some(items) = value.and_then(Value::as_list) else { return Ok(Vec::new()) };
     items.iter().map(binding).collect()
 }
 
-fn binding(value: &Value) -> Result<(Exchange, String), &'static str> {
-    let (from, key) = match value {
-        Value::List(pair) if pair.len() == 2 => (pair.first(), pair.get(1)),
-        Value::Map(fields) => (fields.get("exchange"), fields.get("routing_key")),
-        _ => return Err("a binding is neither a pair nor a dict"),
-    };
-    Ok((exchange(from)?, key.and_then(Value::as_str).unwrap_or_default().to_owned()))
+fn binding(value: &Value) -> Result<Binding, &'static str> {
+    let fields = value.as_map().ok_or("a binding is not a dict")?;
+    Ok(Binding {
+        exchange: exchange(fields.get("exchange"))?,
+        routing_key: text(fields, "routing_key").unwrap_or_default(),
+        arguments: map(fields, "arguments"),
+    })
 }
 
 fn text(fields: &Map, name: &str) -> Option<String> {
