@@ -5,6 +5,7 @@ import json
 import pytest
 import test_workflows as workflows
 from side import Pair
+from test_messages import COMPRESSIONS
 
 #: What is different wherever a task runs outside Python.
 WHY = "native tasks have no child, no receivers, and a line in the log of the worker itself"
@@ -42,11 +43,19 @@ def plain(value):
 PLAIN = {"traceback": bool, "parent_id": bool, "args": lambda args: args.strip("[(,)]") if isinstance(args, str) else args}
 
 
-@pytest.fixture(scope="module")
-def native(pair_for):
-    pair = pair_for(native=True)
+def native_pair(pair: Pair) -> NativePair:
     pair.everywhere |= dict.fromkeys(["child", "main", "log.main", "log.child", "log.received"], WHY)
     return NativePair(pair)
+
+
+@pytest.fixture(scope="module")
+def native(pair_for):
+    return native_pair(pair_for(native=True))
+
+
+@pytest.fixture(scope="module")
+def extended(pair_for):
+    return native_pair(pair_for(native=True, conf={"result_extended": True}))
 
 
 @pytest.mark.parametrize("scenario", SAME, ids=lambda scenario: scenario.__name__)
@@ -98,6 +107,21 @@ def test_stamps(native):
 
     found = Tolerant(native).compare(scenario)
     assert json.dumps(found["documents"]).count('"by": "us"') >= 2
+
+
+def test_extended_results_have_stamps(extended):
+    def scenario(run):
+        for signature in run.sig("add", 1, 2), run.sig("fail_plainly", "no luck"):
+            signature.stamp(visitor=workflows.Stamps())
+            run.apply(signature)
+
+    documents = extended.compare(scenario)["documents"].values()
+    assert [(document["by"], document["list"]) for document in documents] == [("us", ["a", "b"])] * 2
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_compressed_body(native, compression):
+    assert native.compare(lambda run: run.send("add", 1, 2, compression=compression)).result() == 3
 
 
 class Tolerant:
