@@ -3,6 +3,7 @@
 //! A Python child hands over the document that Celery encoded; a native task's is encoded by [`document`]. Either way
 //! the parent stores it here, pipelined with everyone else's.
 
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "some of it is for Redis alone"))]
 mod chord;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
@@ -11,12 +12,14 @@ pub mod database;
 pub mod disabled;
 pub mod document;
 mod error;
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "some of it is for Redis alone"))]
 mod keys;
 pub mod memory;
 mod open;
 mod options;
 #[cfg(feature = "redis")]
 pub mod redis;
+#[cfg_attr(not(feature = "redis"), allow(dead_code, reason = "some of it is for Redis alone"))]
 mod retry;
 mod row;
 pub mod rpc;

@@ -4,7 +4,14 @@ import os
 
 from celery import Celery
 
-app = Celery("demo", broker=os.environ["DEMO_BROKER"], backend=os.environ["DEMO_BACKEND"])
+folder = os.environ["DEMO_FOLDER"]
+app = Celery("demo", broker="filesystem://", backend=f"db+sqlite:///{folder}/results.sqlite")
+app.conf.broker_transport_options = {
+    "data_folder_in": f"{folder}/queues",
+    "data_folder_out": f"{folder}/queues",
+    "control_folder": f"{folder}/control",
+    "polling_interval": 0.1,
+}
 
 
 def answer(value):

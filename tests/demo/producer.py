@@ -10,12 +10,13 @@ ROW = "{:<12} {:<10} {:<20} {:<28} {:>7} {:>8}".format
 
 def timed(task, args):
     start = time.perf_counter()
-    answer = task.delay(*args).get(timeout=30)
+    # The client looks for the result; by default twice a second, which is what would be measured.
+    answer = task.delay(*args).get(timeout=30, interval=0.002)
     return answer, (time.perf_counter() - start) * 1000
 
 
 def main() -> None:
-    # The first task opens connections, which is not what the table is to show.
+    # The first task makes files and tables, which is not what the table is to show.
     timed(greet, ("nobody",))
     print(ROW("task", "arguments", "result", "run by", "pid", "ms"))
     for task, args in CALLS:

@@ -1,4 +1,4 @@
-"""The demo's stage: a private Redis, the worker given on the command line, and the producer. It stops all it starts."""
+"""The demo's stage: folders as broker, the worker given on the command line, and the producer. It stops all it starts."""
 
 import os
 import pathlib
@@ -8,10 +8,6 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "support"))
-
-from brokers import Redis  # noqa: E402
-
 ARGUMENTS = ["-A", "demo_app", "worker", "-c", "2", "-l", "INFO"]
 
 
@@ -50,11 +46,11 @@ def play(program: str, log: pathlib.Path, env: dict[str, str]) -> int:
 
 
 def main() -> int:
-    with Redis() as redis, tempfile.TemporaryDirectory(prefix="celery-rs-demo-") as directory:
+    with tempfile.TemporaryDirectory(prefix="celery-rs-demo-") as directory:
+        pathlib.Path(directory, "queues").mkdir()
         env = {
             **os.environ,
-            "DEMO_BROKER": redis.url(0),
-            "DEMO_BACKEND": redis.url(1),
+            "DEMO_FOLDER": directory,
             "VIRTUAL_ENV": sys.prefix,
             "PYTHONDONTWRITEBYTECODE": "1",
         }
