@@ -8,6 +8,8 @@
 //! frames of [`ipc`](crate::ipc). It knows no broker and no result backend.
 
 #[cfg(feature = "bridge")]
+mod adopted;
+#[cfg(feature = "bridge")]
 mod backlog;
 #[cfg(feature = "bridge")]
 mod bridge;

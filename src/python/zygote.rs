@@ -17,7 +17,7 @@ use pyo3::types::PyTuple;
 
 use crate::ipc::socket::{Channel, from_stdin};
 use crate::ipc::{FromZygote, IpcError, Manifest, SavedState, ToZygote, ZygoteOptions};
-use crate::python::{PythonError, home};
+use crate::python::{PythonError, adopted::Adopted, home};
 
 /// From start to end; the exit code of this process, or of the child that it has become.
 pub(super) fn run(options: &str) -> i32 {
@@ -63,6 +63,8 @@ struct State {
     /// None in a forked child.
     channel: Option<Channel>,
     children: Vec<Pid>,
+    /// None before [`Zygote::serve`], in a forked child, and where it cannot be done.
+    adopted: Option<Adopted>,
     /// How this process treated `SIGCHLD` before [`Zygote::serve`].
     inherited: Option<(SigAction, SigSet)>,
 }
@@ -95,6 +97,7 @@ impl Zygote {
         // SAFETY: the handler does nothing at all, which is always safe in a signal handler.
         let previous = unsafe { sigaction(Signal::SIGCHLD, &action) }.map_err(io::Error::from)?;
         state.inherited = Some((previous, mask));
+        state.adopted = Adopted::begin();
         Ok(())
     }
 
@@ -150,6 +153,7 @@ impl Zygote {
         let mut state = self.state.lock().map_err(poisoned)?;
         state.channel = None;
         state.children.clear();
+        state.adopted = None;
         let Some((action, mask)) = state.inherited.take() else {
             return Ok(());
         };
@@ -162,7 +166,9 @@ impl Zygote {
 
 impl Zygote {
     fn new(channel: Channel) -> Self {
-        Self { state: Mutex::new(State { channel: Some(channel), children: Vec::new(), inherited: None }) }
+        Self {
+            state: Mutex::new(State { channel: Some(channel), children: Vec::new(), adopted: None, inherited: None }),
+        }
     }
 
     fn send(&self, frame: &FromZygote) -> PyResult<()> {
@@ -213,6 +219,9 @@ impl State {
             };
             self.children.retain(|child| *child != pid);
             self.send(&FromZygote::Reaped { pid: pid.as_raw(), status })?;
+        }
+        if let Some(adopted) = &self.adopted {
+            adopted.reap(&self.children);
         }
         Ok(())
     }

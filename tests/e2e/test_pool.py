@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import pytest
@@ -110,6 +111,15 @@ def test_children_that_grow_while_they_are_idle_are_replaced(redis_site):
     before = redis_site.proj.grow_later.delay(200).get(timeout=PATIENCE)
     eventually(lambda: re.search(line.format(200000), worker.text()))
     assert redis_site.proj.pid.delay().get(timeout=PATIENCE) != before
+
+
+def test_what_tasks_leave_behind_does_not_stay_as_zombies(redis_site):
+    """Processes whose parent has ended are the worker's to wait for: their numbers are free again."""
+    worker = redis_site.worker("-c", "1")
+    left = [redis_site.proj.leave_behind.delay().get(timeout=PATIENCE) for _ in range(3)]
+    for pid in left:
+        eventually(lambda: not os.path.exists(f"/proc/{pid}"), f"{pid} stays")  # noqa: B023
+    assert worker.terminate() == 0
 
 
 def test_a_child_that_does_not_come_up_in_time_is_killed(redis_site, tmp_path):
