@@ -5,10 +5,14 @@ import datetime
 import json
 import os
 import signal
+import sys
 
 import pytest
+from celery.exceptions import TaskRevokedError
 
-from conftest import PATIENCE, Site, eventually
+from conftest import PATIENCE, TESTS, Site, eventually
+from ear import Ear
+from workers import Worker
 
 
 @pytest.fixture
@@ -134,3 +138,53 @@ def test_purge(folder_site):
     worker = folder_site.worker("-c", "1", "--purge")
     assert "purge: Erased 3 messages from the queue.\n\n" in worker.text()
     assert folder_site.proj.add.delay(2, 3).get(timeout=PATIENCE) == 5
+
+
+def test_a_receiver_of_celerys_sees_events(folder_site):
+    with Ear(folder_site.proj.app) as ear:
+        worker = folder_site.worker("-c", "1", "-E", name="ours@test")
+        result = folder_site.proj.add.delay(1, 2)
+        assert result.get(timeout=PATIENCE) == 3
+        eventually(lambda: ear.events(type="task-succeeded", uuid=result.id), "no event of the end")
+        assert worker.terminate() == 0
+        eventually(lambda: ear.events("ours@test", type="worker-offline"), "no event of the worker's end")
+    kinds = [event["type"] for event in ear.events("ours@test", uuid=result.id)]
+    assert kinds == ["task-received", "task-started", "task-succeeded"]
+    assert ear.events("ours@test", type="worker-online")
+
+
+def test_remote_control_by_a_client_of_celerys(folder_site, tmp_path):
+    log, gate = tmp_path / "begun", tmp_path / "gate"
+    folder_site.worker("-c", "1", name="ours@test")
+    inspect = folder_site.proj.app.control.inspect(["ours@test"], timeout=PATIENCE, limit=1)
+    assert inspect.ping() == {"ours@test": {"ok": "pong"}}
+    first, second = (folder_site.proj.hold_here.delay(str(log), str(gate)) for _ in range(2))
+    eventually(lambda: runs(log), "nothing has begun")
+    (running,) = runs(log)
+    waiting = first if running == second.id else second
+    waiting.revoke()
+    eventually(lambda: inspect.revoked() == {"ours@test": [waiting.id]}, "not revoked")
+    gate.touch()
+    with pytest.raises(TaskRevokedError):
+        waiting.get(timeout=PATIENCE)
+    assert folder_site.proj.add.delay(1, 2).get(timeout=PATIENCE) == 3
+    assert runs(log) == {running: 1}
+
+
+def test_a_retry_comes_back_after_its_countdown(folder_site):
+    worker = folder_site.worker()
+    result = folder_site.proj.retry.delay("k")
+    assert result.get(timeout=PATIENCE) == 2
+    assert worker.text().count(f"[{result.id}] received") == 3
+
+
+def test_beat_of_celerys_sends_through_folders(folder_site, tmp_path):
+    log = tmp_path / "marks"
+    folder_site.worker()
+    conf = json.loads(folder_site.env["PROJ_CONF"])
+    conf["beat_schedule"] = {"often": {"task": "proj.mark_early", "schedule": 0.2, "args": [str(log)]}}
+    command = [sys.executable, "-m", "celery", "-A", "e2e_app", "beat", "-s", str(tmp_path / "schedule")]
+    env = {**folder_site.env, "PROJ_CONF": json.dumps(conf)}
+    beat = Worker(command, env, tmp_path / "beat.log", TESTS / "apps")
+    folder_site.workers.append(beat)
+    eventually(lambda: sum(runs(log).values()) >= 3, "beat sends nothing")
