@@ -59,7 +59,7 @@ impl Booted {
 
     /// `worker_enable_remote_control`.
     pub(super) fn remote_control(&self) -> bool {
-        self.settings.layers.value("worker_enable_remote_control").0.is_truthy()
+        self.settings.worker.enable_remote_control
     }
 
     fn node_options(

@@ -78,6 +78,11 @@ fn always_retry(result: &ResultSettings) -> AlwaysRetry {
 }
 
 fn redis(settings: &RedisResultSettings) -> Result<RedisSettings, BackendError> {
+    if settings.has_credential_provider {
+        return Err(BackendError::Unsupported(
+            "redis_backend_credential_provider is a Python object: results are stored by the Python side".to_owned(),
+        ));
+    }
     let out_of_range = |name: &str| BackendError::Unusable(format!("{name} is out of range"));
     let use_ssl = match &settings.use_ssl {
         Value::Map(map) => Some(map.clone()),

@@ -37,7 +37,7 @@ pub(super) async fn shrink(node: &Node, arguments: Arguments) -> Result<Value, C
 
 /// The app is loaded anew in any case, so that `modules` and `reload` say nothing more.
 pub(super) async fn restart(node: &Node, _: Arguments) -> Result<Value, CommandError> {
-    if !node.options.settings.layers.value("worker_pool_restarts").0.is_truthy() {
+    if !node.options.settings.worker.pool_restarts {
         return Err(CommandError::value("Pool restarts not enabled"));
     }
     match node.ask(|dispatcher| dispatcher.pool()).await? {

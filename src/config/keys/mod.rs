@@ -42,6 +42,27 @@ mod tests {
         assert!(rows().all(|key| !key.doc.is_empty()));
     }
 
+    /// Who says that the worker acts on a setting must have somebody who reads it, if it is not an option that is read.
+    #[test]
+    fn what_the_worker_acts_on_is_read() {
+        let mut sources = Vec::new();
+        let mut directories = vec![concat!(env!("CARGO_MANIFEST_DIR"), "/src").into()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir::<std::path::PathBuf>(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() && !path.ends_with("config/keys") {
+                    directories.push(path);
+                } else if path.extension().is_some_and(|extension| extension == "rs") {
+                    sources.push(std::fs::read_to_string(path).unwrap());
+                }
+            }
+        }
+        let is_read = |key: &Key| sources.iter().any(|source| source.contains(&format!("\"{}\"", key.name)));
+        let unread = rows().filter(|key| key.reader == Reader::Worker && key.flag.is_none() && !is_read(key));
+        // The queues come out of the app's `app.amqp.queues`.
+        assert_eq!(unread.map(|key| key.name).collect::<Vec<_>>(), ["task_queues"]);
+    }
+
     #[test]
     fn defaults_have_their_declared_type() {
         for key in rows() {

@@ -16,7 +16,8 @@ pub(super) const ROWS: &[Key] = &[
     Key::new("redis_host", Kind::Str, Fallback::None, "Host when the backend's URL names none")
         .old("CELERY_REDIS_HOST"),
     Key::new("redis_max_connections", Kind::Int, Fallback::None, "Most connections to the Redis result backend")
-        .old("CELERY_REDIS_MAX_CONNECTIONS"),
+        .old("CELERY_REDIS_MAX_CONNECTIONS")
+        .moot("results share one connection"),
     Key::new("redis_username", Kind::Str, Fallback::None, "User when the backend's URL names none")
         .old("CELERY_REDIS_USERNAME"),
     Key::new("redis_password", Kind::Str, Fallback::None, "Password when the backend's URL names none")
@@ -38,9 +39,11 @@ pub(super) const ROWS: &[Key] = &[
     )
     .old("CELERY_REDIS_SOCKET_CONNECT_TIMEOUT"),
     Key::new("redis_retry_on_timeout", Kind::Bool, Fallback::Bool(false), "Whether to try again after a timeout")
-        .old("CELERY_REDIS_RETRY_ON_TIMEOUT"),
+        .old("CELERY_REDIS_RETRY_ON_TIMEOUT")
+        .moot("what was not answered is always tried again"),
     Key::new("redis_socket_keepalive", Kind::Bool, Fallback::Bool(false), "Whether the sockets use TCP keep-alive")
-        .old("CELERY_REDIS_SOCKET_KEEPALIVE"),
+        .old("CELERY_REDIS_SOCKET_KEEPALIVE")
+        .moot("an answer is waited for no longer than `redis_socket_timeout`"),
     Key::new("result_backend", Kind::Str, Fallback::None, "Where results go; unset is nowhere")
         .old("CELERY_RESULT_BACKEND")
         .flag("--result-backend")
@@ -91,7 +94,8 @@ pub(super) const ROWS: &[Key] = &[
         Fallback::Float(1.0),
         "Seconds between two looks of `chord_unlock`",
     )
-    .old("CELERY_RESULT_CHORD_RETRY_INTERVAL"),
+    .old("CELERY_RESULT_CHORD_RETRY_INTERVAL")
+    .child(),
     Key::new(
         "result_chord_join_timeout",
         Kind::Float,
@@ -135,7 +139,8 @@ pub(super) const ROWS: &[Key] = &[
         Fallback::None,
         "Seconds between two pings of an idle result connection",
     )
-    .undeclared(),
+    .undeclared()
+    .moot("an answer is waited for no longer than `redis_socket_timeout`"),
     Key::new(
         "redis_backend_credential_provider",
         Kind::Any,
@@ -144,7 +149,8 @@ pub(super) const ROWS: &[Key] = &[
     )
     .undeclared(),
     Key::new("result_backend_thread_safe", Kind::Bool, Fallback::None, "Whether threads share one backend")
-        .undeclared(),
+        .undeclared()
+        .child(),
     Key::new("database_url", Kind::Str, Fallback::None, "Server of the database backend").old("CELERY_RESULT_DBURI"),
     Key::new(
         "database_engine_options",

@@ -37,8 +37,6 @@ pub struct BrokerSettings {
     pub login_method: Option<String>,
     /// AMQP heartbeat; none is off. Default 120 seconds.
     pub heartbeat: Option<Duration>,
-    /// How many times per interval the heartbeat is looked at. Default 3.
-    pub heartbeat_checkrate: f64,
     /// Default 4 seconds.
     pub connection_timeout: Duration,
     /// Reconnect after a loss. Default true.
@@ -49,10 +47,6 @@ pub struct BrokerSettings {
     pub connection_max_retries: Option<u32>,
     /// Reconnect after channel errors too. Default false.
     pub channel_error_retry: bool,
-    /// Connections for publishing; none is one per publish. Default 10.
-    pub pool_limit: Option<u32>,
-    /// How long to wait for one of them; none is for ever.
-    pub pool_acquire_timeout: Option<Duration>,
     /// `classic` or `quorum`. Default `quorum`.
     pub native_delayed_delivery_queue_type: String,
 }
@@ -79,7 +73,6 @@ impl BrokerSettings {
             use_ssl: reader.value("broker_use_ssl"),
             login_method: reader.maybe_text("broker_login_method")?,
             heartbeat: reader.maybe_seconds("broker_heartbeat")?,
-            heartbeat_checkrate: reader.number("broker_heartbeat_checkrate")?,
             connection_timeout: reader.seconds("broker_connection_timeout")?,
             connection_retry,
             connection_retry_on_startup: reader
@@ -87,8 +80,6 @@ impl BrokerSettings {
                 .unwrap_or(connection_retry),
             connection_max_retries: reader.maybe_count("broker_connection_max_retries")?.filter(|n| *n > 0),
             channel_error_retry: reader.truth("broker_channel_error_retry"),
-            pool_limit: reader.maybe_count("broker_pool_limit")?.filter(|n| *n > 0),
-            pool_acquire_timeout: reader.maybe_seconds("broker_pool_acquire_timeout")?,
             native_delayed_delivery_queue_type: reader.text("broker_native_delayed_delivery_queue_type")?,
         })
     }

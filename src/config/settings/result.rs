@@ -30,8 +30,6 @@ pub struct ResultSettings {
     pub extended: bool,
     /// `result_backend_transport_options`.
     pub transport_options: Map,
-    /// Between two looks of `chord_unlock`. Default 1 second.
-    pub chord_retry_interval: Duration,
     /// For joining the results of a chord. Default 3 seconds.
     pub chord_join_timeout: Duration,
     /// Try backend operations again after recoverable errors. Default false.
@@ -71,22 +69,16 @@ pub struct RedisResultSettings {
     pub username: Option<String>,
     /// `redis_password`.
     pub password: Option<String>,
-    /// `redis_max_connections`.
-    pub max_connections: Option<u32>,
     /// For one answer; none is for ever. Default 120 seconds.
     pub socket_timeout: Option<Duration>,
     /// For connecting; none is for ever.
     pub socket_connect_timeout: Option<Duration>,
-    /// Default false.
-    pub socket_keepalive: bool,
-    /// Default false.
-    pub retry_on_timeout: bool,
     /// `redis_backend_use_ssl`: unset, or a dict of options.
     pub use_ssl: Value,
-    /// Between two pings of an idle connection.
-    pub health_check_interval: Option<Duration>,
     /// `redis_client_name`.
     pub client_name: Option<String>,
+    /// `redis_backend_credential_provider` is set, which only Python can ask.
+    pub has_credential_provider: bool,
 }
 
 /// The database result backend.
@@ -122,7 +114,6 @@ impl ResultSettings {
             persistent: reader.truth("result_persistent"),
             extended: reader.truth("result_extended"),
             transport_options: reader.map("result_backend_transport_options")?,
-            chord_retry_interval: reader.seconds("result_chord_retry_interval")?,
             chord_join_timeout: reader.seconds("result_chord_join_timeout")?,
             always_retry: reader.truth("result_backend_always_retry"),
             max_retries: max_retries(reader)?,
@@ -142,14 +133,11 @@ impl RedisResultSettings {
             db: reader.maybe_count("redis_db")?,
             username: reader.maybe_text("redis_username")?,
             password: reader.maybe_text("redis_password")?,
-            max_connections: reader.maybe_count("redis_max_connections")?,
             socket_timeout: reader.maybe_seconds("redis_socket_timeout")?,
             socket_connect_timeout: reader.maybe_seconds("redis_socket_connect_timeout")?,
-            socket_keepalive: reader.truth("redis_socket_keepalive"),
-            retry_on_timeout: reader.truth("redis_retry_on_timeout"),
             use_ssl: reader.value("redis_backend_use_ssl"),
-            health_check_interval: reader.maybe_seconds("redis_backend_health_check_interval")?,
             client_name: reader.maybe_text("redis_client_name")?,
+            has_credential_provider: reader.truth("redis_backend_credential_provider"),
         })
     }
 }

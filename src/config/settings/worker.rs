@@ -28,8 +28,6 @@ pub struct WorkerSettings {
     pub pool_restarts: bool,
     /// How long a child may take to come up. Default 4 seconds.
     pub proc_alive_timeout: Duration,
-    /// Until a lost child's task counts as lost. Default 10 seconds.
-    pub lost_wait: Duration,
     /// Tasks after which a child is replaced.
     pub max_tasks_per_child: Option<u32>,
     /// KiB of resident memory after which a child is replaced.
@@ -80,7 +78,6 @@ impl WorkerSettings {
             detect_quorum_queues: reader.truth("worker_detect_quorum_queues"),
             pool_restarts: reader.truth("worker_pool_restarts"),
             proc_alive_timeout: reader.seconds("worker_proc_alive_timeout")?,
-            lost_wait: reader.seconds("worker_lost_wait")?,
             max_tasks_per_child: reader.maybe_count("worker_max_tasks_per_child")?.filter(|n| *n > 0),
             max_memory_per_child: reader.maybe_count("worker_max_memory_per_child")?.filter(|n| *n > 0),
             disable_rate_limits: reader.truth("worker_disable_rate_limits"),
