@@ -49,7 +49,7 @@ class Site:
             module = importlib.import_module(self.app_name)
             # Results that outlive their Redis must not keep pytest waiting at its end.
             policy = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
-            module.app.conf.result_backend_transport_options = {"retry_policy": policy}
+            module.app.conf.result_backend_transport_options |= {"retry_policy": policy}
             return module
         finally:
             for name, value in saved.items():

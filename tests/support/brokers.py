@@ -73,15 +73,18 @@ class Server:
 
 
 class Redis(Server):
-    """redis-server without persistence."""
+    """redis-server without persistence. `options` are those of its command line, with underscores for dashes."""
 
-    def __init__(self, databases: int = 16) -> None:
+    def __init__(self, databases: int = 16, **options: str | int) -> None:
         super().__init__()
-        self.databases = databases
+        self.databases, self.options = databases, options
 
     def start(self) -> None:
         options = {"port": self.port, "bind": "127.0.0.1", "save": "", "appendonly": "no", "databases": self.databases}
-        self.spawn(["redis-server", *(part for name, value in options.items() for part in (f"--{name}", str(value)))])
+        if "tls_cert_file" in self.options:
+            options |= {"port": 0, "tls-port": self.port}
+        options |= {name.replace("_", "-"): value for name, value in self.options.items()}
+        self.spawn(["redis-server", *(part for name, value in options.items() for part in (f"--{name}", *str(value).split(" ")))])
 
     def flush(self) -> None:
         """Empties all databases."""
@@ -93,6 +96,22 @@ class Redis(Server):
 
     def url(self, db: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{db}"
+
+
+class Sentinel(Server):
+    """A sentinel that watches one Redis server as `mymaster`, and soon gives it up."""
+
+    def __init__(self, master: Redis) -> None:
+        super().__init__()
+        self.master = master
+
+    def start(self) -> None:
+        config = self.directory / "sentinel.conf"
+        config.write_text(
+            f"port {self.port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {self.master.port} 1\n"
+            "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
+        )
+        self.spawn(["redis-server", str(config), "--sentinel"])
 
 
 class RabbitMQ(Server):
