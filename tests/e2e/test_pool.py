@@ -90,6 +90,12 @@ def test_a_pool_shrinks_by_its_idle_children(redis_site, tmp_path):
     pair.same("pool_grow", {"n": 2})
     eventually(lambda: all(len(info["processes"]) == 4 for info in stats(pair, "pool").values()))
     assert stats(pair, "prefetch_count") == {"celery": 16, "ours": 16}
+    # A child of Celery's that is told to end before it has begun does not: the new ones have had a task each.
+    (tmp_path / "more").mkdir()
+    more = hold(pair, tmp_path / "more", 2)
+    eventually(lambda: all(len(reply) == 4 for reply in active()))
+    more.touch()
+    eventually(lambda: all(len(reply) == 2 for reply in active()))
     # Too few are idle: those go.
     pair.same("pool_shrink", {"n": 3})
     eventually(lambda: all(len(info["processes"]) == 2 for info in stats(pair, "pool").values()))

@@ -134,6 +134,30 @@ def test_where_celerys_own_worker_was_started(redis_site, tmp_path, way):
     assert worker.terminate() == 0
 
 
+#: Celery's worker, in a thread of pytest: nothing of ours is in it.
+TESTS_OF_AN_APP = """
+import pytest
+from celery.contrib.testing import tasks
+
+@pytest.fixture(scope='session')
+def celery_config():
+    return {'broker_url': 'memory://', 'result_backend': 'cache+memory://'}
+
+def test_double(celery_app, celery_worker):
+    @celery_app.task
+    def double(x):
+        return 2 * x
+    celery_worker.reload()
+    assert double.delay(4).get(timeout=10) == 8
+"""
+
+
+def test_an_apps_own_tests_go_on(redis_site, tmp_path):
+    (tmp_path / "test_shop.py").write_text(TESTS_OF_AN_APP)
+    tested = run(redis_site, sys.executable, "-m", "pytest", "-q", "-p", "celery.contrib.pytest", "--rootdir", tmp_path, tmp_path)
+    assert tested.returncode == 0 and "1 passed" in tested.stdout, tested.stdout
+
+
 @of_the_wheel
 def test_nothing_links_libpython():
     import celery_rs._bridge

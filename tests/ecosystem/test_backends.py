@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from brokers import Memcached
+
 VOLATILE = ("id", "date_done")
 
 
@@ -31,9 +33,16 @@ def stable(row):
     return {**found, "traceback": bool(row.get("traceback")), "dated": bool(row.get("date_done"))}
 
 
-@pytest.mark.parametrize("url", ["db+sqlite:///{}/results.sqlite", "file://{}", "backend_app:Own", "redis"])
-def test_backend(both, url):
+@pytest.fixture
+def memcached():
+    with Memcached() as server:
+        yield server.url()
+
+
+@pytest.mark.parametrize("url", ["db+sqlite:///{}/results.sqlite", "file://{}", "backend_app:Own", "redis", "memcached"])
+def test_backend(both, request, url):
     """Also those that tasks have of their own. Where the backend cannot count, `celery.chord_unlock` waits for a chord."""
+    url = request.getfixturevalue(url) if url == "memcached" else url
     found = both("backend_app", summary, ECO_RESULTS=url)
     assert found["elsewhere"] == "there"
     assert found["got"][0] == "3" and found["code"] == 0

@@ -98,6 +98,17 @@ class Redis(Server):
         return f"redis://127.0.0.1:{self.port}/{db}"
 
 
+class Memcached(Server):
+    """memcached, for results."""
+
+    def start(self) -> None:
+        # As root it wants to know whom to be instead.
+        self.spawn(["memcached", "-l", "127.0.0.1", "-p", str(self.port), "-u", "nobody"])
+
+    def url(self) -> str:
+        return f"cache+memcached://127.0.0.1:{self.port}/"
+
+
 class Sentinel(Server):
     """A sentinel that watches one Redis server as `mymaster`, and soon gives it up."""
 
