@@ -8,7 +8,8 @@ use crate::{
     app::{
         App, AppError, Booted, EmbeddedBeat,
         boot::{launch, object},
-        transports::{has_quorum_queue, transports},
+        quorum::has_quorum_queue,
+        transports::transports,
     },
     beat::{Beat, BeatPublisher, Entry, Kept, Reckoning, Scheduler, Store, now},
     broker::{Publish, Transport},
@@ -85,7 +86,7 @@ impl App {
         let mut settings = Settings::resolve(Layers::new(object(&manifest.settings)?, &(), Vec::new()))?;
         settings.broker.read_urls.clone_from(&settings.broker.write_urls);
         let queues = Queues::from_manifest(&settings.task, &json::parse(&manifest.queues)?, &manifest.consume_from)?;
-        let transports = match transports(&settings.broker, &queues) {
+        let transports = match transports(&settings.broker, false) {
             Ok(transports) => transports,
             Err(error) => {
                 let interpreter = interpreter(&object(&manifest.beat)?);
@@ -115,7 +116,9 @@ impl BootedBeat {
     /// # Errors
     /// When the schedule file cannot be had, or there is no broker for as long as the settings say.
     pub async fn run(self, stop: CancellationToken) -> Result<(), AppError> {
-        let publisher = Arc::new(BeatPublisher::new(self.transports, self.settings.broker.connection_max_retries));
+        let broker = &self.settings.broker;
+        let publisher =
+            Arc::new(BeatPublisher::new(self.transports, broker.failover_strategy, broker.connection_max_retries));
         let producer = Producer::new(publisher.clone(), self.producer, None, None);
         let ran = self.schedule.open(producer)?.run(stop).await;
         publisher.close().await;
@@ -196,7 +199,7 @@ fn producer_settings(settings: &Settings, queues: Queues) -> Result<ProducerSett
     let routes = Routes::from_value(&settings.layers.value("task_routes").0)?;
     let zone = TimeZone::parse(settings.timezone.as_deref(), settings.enable_utc)?;
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
-    let delays = has_quorum_queue(&queues);
+    let delays = has_quorum_queue(&settings.broker, &queues);
     let base = ProducerSettings::new(&settings.task, queues, routes, zone, &hostname);
     Ok(ProducerSettings { native_delayed_delivery: delays, ..base })
 }

@@ -75,11 +75,12 @@ impl App {
 impl Diagnosis {
     fn tell(&mut self, booted: &Booted, faults: Vec<AppError>) {
         let publisher: Arc<dyn Publish> = Wires::default().publisher();
-        let Plan { transports, options, results, producer, gossip, beat } = booted.plan(&publisher);
+        let Plan { transports, quorum_queues, options, results, producer, gossip, beat } = booted.plan(&publisher);
         faults.iter().for_each(|fault| self.refuse(fault));
         if self.accepts(transports).is_some() {
             self.in_rust("broker", url::broker_uri(&booted.settings.broker.read_urls.join(";")));
         }
+        self.accepts(quorum_queues);
         self.accepts(options);
         match self.accepts(results) {
             Some(Results::Ours(backend)) => self.in_rust("results", backend.uri()),

@@ -16,6 +16,7 @@ mod in_memory;
 mod neighbours;
 mod plan;
 mod purge;
+mod quorum;
 mod scale;
 mod serializers;
 mod transports;

@@ -12,7 +12,7 @@ use crate::{
     ipc::Manifest,
     producer::ProducerSettings,
     protocol::time::TimeZone,
-    worker::{WorkerOptions, completion::BySteward},
+    worker::{QuorumQueues, WorkerOptions, completion::BySteward},
 };
 
 /// Celery's own backend of databases, by its class path.
@@ -21,6 +21,8 @@ const DATABASE_BACKEND: &str = "celery.backends.database.DatabaseBackend";
 /// Part by part.
 pub(super) struct Plan {
     pub(super) transports: Result<Vec<Arc<dyn Transport>>, AppError>,
+    /// None without such queues.
+    pub(super) quorum_queues: Result<Option<QuorumQueues>, AppError>,
     pub(super) options: Result<WorkerOptions, AppError>,
     pub(super) results: Result<Results, AppError>,
     pub(super) producer: Result<ProducerSettings, AppError>,
@@ -61,7 +63,8 @@ impl Booted {
         let timezone =
             || Ok::<_, AppError>(TimeZone::parse(self.settings.timezone.as_deref(), self.settings.enable_utc)?);
         Plan {
-            transports: transports(&self.settings.broker, &self.queues),
+            transports: transports(&self.settings.broker, self.has_static_prefetch()),
+            quorum_queues: self.quorum_queues(),
             options: timezone().and_then(|timezone| self.worker_options(timezone)),
             results: self.results(publisher.clone()),
             producer: timezone().and_then(|timezone| self.producer_settings(timezone)),

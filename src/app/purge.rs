@@ -1,10 +1,10 @@
 //! [`Booted::purge`]: `--purge`, on a connection of its own, before the worker is one (`celery/apps/worker.py`).
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use crate::{
     app::{AppError, Booted, transports::transports},
-    broker::{Backoff, BrokerError, BrokerErrorKind, Connection, Transport},
+    broker::{BrokerError, BrokerErrorKind, Connection, Failover, NextAttempt, Transport},
 };
 
 impl Booted {
@@ -14,7 +14,7 @@ impl Booted {
     /// # Errors
     /// The broker cannot be reached or does not allow it.
     pub async fn purge(&self) -> Result<u64, AppError> {
-        let transports = transports(&self.settings.broker, &self.queues)?;
+        let transports = transports(&self.settings.broker, false)?;
         let connection = self.connect_to_purge(&transports).await?;
         let mut count = 0;
         for queue in self.queues.consume_from() {
@@ -27,24 +27,28 @@ impl Booted {
         Ok(count)
     }
 
-    /// Goes round the failover list, waiting after each full round.
+    /// Goes over the failover list, waiting only after as many attempts as it has brokers.
     async fn connect_to_purge(&self, transports: &[Arc<dyn Transport>]) -> Result<Arc<dyn Connection>, BrokerError> {
-        let mut backoff = Backoff::new(self.settings.broker.connection_max_retries);
+        let broker = &self.settings.broker;
+        let mut failover = Failover::new(transports, broker.failover_strategy, broker.connection_max_retries);
         loop {
-            let mut last = BrokerError::unusable("there is no broker URL");
-            for transport in transports {
-                match transport.connect().await {
-                    Ok(connection) => return Ok(connection),
-                    Err(failure) => last = failure,
-                }
+            let Some(transport) = failover.current() else {
+                return Err(BrokerError::unusable("there is no broker URL"));
+            };
+            let failure = match transport.connect().await {
+                Ok(connection) => return Ok(connection),
+                Err(failure) => failure,
+            };
+            if failure.kind() == BrokerErrorKind::Unusable || !broker.connection_retry_on_startup {
+                return Err(failure);
             }
-            let may_retry = self.settings.broker.connection_retry_on_startup;
-            if last.kind() == BrokerErrorKind::Unusable || !may_retry {
-                return Err(last);
-            }
-            let Some(wait) = backoff.next() else { return Err(last) };
+            let wait = match failover.failed() {
+                NextAttempt::None => return Err(failure),
+                NextAttempt::Failover => Duration::ZERO,
+                NextAttempt::After(wait) => wait,
+            };
             tracing::error!(target: "celery.apps.worker",
-                "purge: Connection error: {last}. Trying again in {:.2} seconds...", wait.as_secs_f64());
+                "purge: Connection error: {failure}. Trying again in {:.2} seconds...", wait.as_secs_f64());
             tokio::time::sleep(wait).await;
         }
     }

@@ -5,15 +5,18 @@ use std::sync::Arc;
 use crate::{
     app::AppError,
     broker::Transport,
-    config::{BrokerSettings, PYTHONS, Queues},
-    serialization::{Map, Value},
+    config::{BrokerSettings, PYTHONS},
 };
 
 /// One transport per URL of `broker_read_url`. The worker publishes through the connection that it consumes from.
+/// `per_consumer_qos`: whether each consumer on RabbitMQ is to have a prefetch window of its own.
 ///
 /// # Errors
 /// A URL whose transport only Python has, options that cannot be honoured, different brokers for reading and writing.
-pub(super) fn transports(settings: &BrokerSettings, queues: &Queues) -> Result<Vec<Arc<dyn Transport>>, AppError> {
+pub(super) fn transports(
+    settings: &BrokerSettings,
+    per_consumer_qos: bool,
+) -> Result<Vec<Arc<dyn Transport>>, AppError> {
     if settings.read_urls != settings.write_urls {
         return Err(AppError::refused(
             "broker_write_url differs from broker_read_url, but celery-rs publishes through the connection it consumes from",
@@ -22,16 +25,16 @@ pub(super) fn transports(settings: &BrokerSettings, queues: &Queues) -> Result<V
     }
     // Sentinels of one master: together they are one broker.
     if settings.read_urls.first().is_some_and(|url| url.starts_with("sentinel://")) {
-        return Ok(vec![transport(&settings.read_urls.join(";"), settings, queues)?]);
+        return Ok(vec![transport(&settings.read_urls.join(";"), settings, per_consumer_qos)?]);
     }
-    settings.read_urls.iter().map(|url| transport(url, settings, queues)).collect()
+    settings.read_urls.iter().map(|url| transport(url, settings, per_consumer_qos)).collect()
 }
 
-fn transport(url: &str, settings: &BrokerSettings, queues: &Queues) -> Result<Arc<dyn Transport>, AppError> {
+fn transport(url: &str, settings: &BrokerSettings, per_consumer_qos: bool) -> Result<Arc<dyn Transport>, AppError> {
     let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
     match scheme {
         "redis" | "rediss" | "redis+socket" | "socket" | "sentinel" => redis(url, settings),
-        "amqp" | "amqps" | "pyamqp" => amqp(url, settings, queues),
+        "amqp" | "amqps" | "pyamqp" => amqp(url, settings, per_consumer_qos),
         "filesystem" => filesystem(url, settings),
         other => Err(AppError::refused(
             format!("broker transport '{other}' is not supported"),
@@ -53,7 +56,7 @@ fn redis(url: &str, settings: &BrokerSettings) -> Result<Arc<dyn Transport>, App
 }
 
 #[cfg(feature = "amqp")]
-fn amqp(url: &str, settings: &BrokerSettings, queues: &Queues) -> Result<Arc<dyn Transport>, AppError> {
+fn amqp(url: &str, settings: &BrokerSettings, per_consumer_qos: bool) -> Result<Arc<dyn Transport>, AppError> {
     use crate::broker::amqp::{AmqpOptions, AmqpTransport, LoginMethod, TlsOptions};
     let base = AmqpOptions::from_settings(&settings.transport_options)?;
     let options = AmqpOptions {
@@ -61,14 +64,14 @@ fn amqp(url: &str, settings: &BrokerSettings, queues: &Queues) -> Result<Arc<dyn
         heartbeat: settings.heartbeat.map_or(0, |interval| interval.as_secs().try_into().unwrap_or(u16::MAX)),
         login_method: settings.login_method.as_deref().map_or(Ok(base.login_method), LoginMethod::from_name)?,
         tls: TlsOptions::from_setting(&settings.use_ssl)?.or(base.tls.clone()),
-        per_consumer_qos: has_quorum_queue(queues),
+        per_consumer_qos,
         ..base
     };
     Ok(Arc::new(AmqpTransport::new(url, options)?))
 }
 
 #[cfg(not(feature = "amqp"))]
-fn amqp(_: &str, _: &BrokerSettings, _: &Queues) -> Result<Arc<dyn Transport>, AppError> {
+fn amqp(_: &str, _: &BrokerSettings, _: bool) -> Result<Arc<dyn Transport>, AppError> {
     Err(AppError::refused("this celery-rs was built without the feature 'amqp'", "build it with that feature"))
 }
 
@@ -82,10 +85,4 @@ fn filesystem(url: &str, settings: &BrokerSettings) -> Result<Arc<dyn Transport>
 #[cfg(not(feature = "filesystem"))]
 fn filesystem(_: &str, _: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
     Err(AppError::refused("this celery-rs was built without the feature 'filesystem'", "build it with that feature"))
-}
-
-/// Quorum queues know no prefetch window but each consumer's own.
-pub(super) fn has_quorum_queue(queues: &Queues) -> bool {
-    let is_quorum = |arguments: &Map| arguments.get("x-queue-type").and_then(Value::as_str) == Some("quorum");
-    queues.consume_from().any(|queue| is_quorum(&queue.arguments))
 }

@@ -6,7 +6,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::{
-    app::{AppError, Booted, EmbeddedBeat, embedded_beat::beside, health, plan::Plan, transports::has_quorum_queue},
+    app::{AppError, Booted, EmbeddedBeat, embedded_beat::beside, health, plan::Plan, quorum::has_quorum_queue},
     backend::ResultBackend,
     broker::Publish,
     config::routes::Routes,
@@ -21,8 +21,8 @@ use crate::{
     protocol::{ExchangeType, repr::repr, time::TimeZone},
     serialization::AcceptContent,
     worker::{
-        Assembly, BootSteps, ConnectionPolicy, MainSignals, Shutdown, SoftShutdown, StopReason, Wires, Worker,
-        WorkerOptions,
+        Assembly, BootSteps, ConnectionPolicy, Hooks, MainSignals, SessionHook, Shutdown, SoftShutdown, StopReason,
+        Wires, Worker, WorkerOptions,
         completion::{BackendChords, BySteward, Completion, CompletionSettings, Errbacks, PythonJoin},
     },
 };
@@ -60,8 +60,10 @@ impl Booted {
         plan: Plan,
     ) -> Result<(Worker, Option<EmbeddedBeat>), AppError> {
         let health = self.health_server()?;
-        let Plan { transports, options, results, producer, gossip, beat } = plan;
+        let Plan { transports, quorum_queues, options, results, producer, gossip, beat } = plan;
         let (transports, options, results, producer, gossip) = (transports?, options?, results?, producer?, gossip?);
+        let quorum_queues = quorum_queues?.map(|hook| Arc::new(hook) as Arc<dyn SessionHook>);
+        let hooks = Hooks { declared: quorum_queues.into_iter().collect(), ..Hooks::default() };
         let pool = self.pool(&options);
         let beat = self.embedded_beat(beat?, publisher.clone(), pool.as_ref())?;
         let signals = self.signals(pool.as_deref());
@@ -101,8 +103,7 @@ impl Booted {
             signals,
             boot_steps: boot_steps.clone(),
             events,
-            before: Vec::new(),
-            after: Vec::new(),
+            hooks,
         });
         neighbours.join(&mut worker);
         if let Some(steps) = boot_steps {
@@ -182,7 +183,7 @@ impl Booted {
             timezone,
             inherit_parent_priority: self.settings.layers.value("task_inherit_parent_priority").0.is_truthy(),
             send_sent_event: task.send_sent_event,
-            native_delayed_delivery: has_quorum_queue(&self.queues),
+            native_delayed_delivery: has_quorum_queue(&self.settings.broker, &self.queues),
             origin: self.origin(),
             oid: uuid::Uuid::new_v4().to_string(),
             exec_options: self.exec_options(),
@@ -228,6 +229,7 @@ impl Booted {
                 retry: broker.connection_retry,
                 retry_on_startup: Some(broker.connection_retry_on_startup),
                 max_retries: broker.connection_max_retries,
+                failover: broker.failover_strategy,
                 channel_error_retry: broker.channel_error_retry,
             },
             soft_shutdown: SoftShutdown {
@@ -236,8 +238,8 @@ impl Booted {
                 seconds: repr(&self.settings.layers.value("worker_soft_shutdown_timeout").0),
             },
             cancel_on_connection_loss: worker.cancel_long_running_tasks_on_connection_loss,
-            // A window that is each consumer's own cannot be changed while it runs (#9512).
-            reduce_prefetch: worker.enable_prefetch_count_reduction && !has_quorum_queue(&self.queues),
+            reduce_prefetch: worker.enable_prefetch_count_reduction,
+            static_prefetch: self.has_static_prefetch(),
             deduplicate: worker.deduplicate_successful_tasks,
             disable_rate_limits: worker.disable_rate_limits,
             revokes: self.revokes,

@@ -7,7 +7,8 @@ use tokio::sync::Mutex;
 
 use super::LOGGER;
 use crate::{
-    broker::{Backoff, BrokerError, BrokerErrorKind, Connection, Publish, Transport},
+    broker::{BrokerError, BrokerErrorKind, Connection, Failover, NextAttempt, Publish, Transport},
+    config::FailoverStrategy,
     protocol::{Message, Route},
 };
 
@@ -15,6 +16,8 @@ use crate::{
 pub struct BeatPublisher {
     /// The failover list.
     transports: Vec<Arc<dyn Transport>>,
+    /// `broker_failover_strategy`.
+    strategy: FailoverStrategy,
     /// `broker_connection_max_retries`; none is for ever.
     max_retries: Option<u32>,
     connection: Mutex<Option<Arc<dyn Connection>>>,
@@ -22,8 +25,8 @@ pub struct BeatPublisher {
 
 impl BeatPublisher {
     /// Not connected yet.
-    pub fn new(transports: Vec<Arc<dyn Transport>>, max_retries: Option<u32>) -> Self {
-        Self { transports, max_retries, connection: Mutex::new(None) }
+    pub fn new(transports: Vec<Arc<dyn Transport>>, strategy: FailoverStrategy, max_retries: Option<u32>) -> Self {
+        Self { transports, strategy, max_retries, connection: Mutex::new(None) }
     }
 
     /// Disconnects.
@@ -33,22 +36,26 @@ impl BeatPublisher {
         }
     }
 
-    /// Goes round the failover list, waiting after each full round.
+    /// Goes over the failover list, waiting only after as many attempts as it has brokers.
     async fn connect(&self) -> Result<Arc<dyn Connection>, BrokerError> {
-        let mut backoff = Backoff::new(self.max_retries);
+        let mut failover = Failover::new(&self.transports, self.strategy, self.max_retries);
         loop {
-            let mut last = BrokerError::lost("there is no broker to connect to");
-            for transport in &self.transports {
-                match transport.connect().await {
-                    Ok(connection) => return Ok(connection),
-                    // A refused password is refused the next time too.
-                    Err(error) if error.kind() == BrokerErrorKind::Unusable => return Err(error),
-                    Err(error) => last = error,
-                }
-            }
-            let Some(wait) = backoff.next() else { return Err(last) };
+            let Some(transport) = failover.current() else {
+                return Err(BrokerError::unusable("there is no broker to connect to"));
+            };
+            let failure = match transport.connect().await {
+                Ok(connection) => return Ok(connection),
+                // A refused password is refused the next time too.
+                Err(failure) if failure.kind() == BrokerErrorKind::Unusable => return Err(failure),
+                Err(failure) => failure,
+            };
+            let wait = match failover.failed() {
+                NextAttempt::None => return Err(failure),
+                NextAttempt::Failover => Duration::ZERO,
+                NextAttempt::After(wait) => wait,
+            };
             let seconds = wait.as_secs_f64();
-            tracing::error!(target: LOGGER, "beat: Connection error: {last}. Trying again in {seconds:.1} seconds...");
+            tracing::error!(target: LOGGER, "beat: Connection error: {failure}. Trying again in {seconds:.1} seconds...");
             tokio::time::sleep(wait).await;
         }
     }

@@ -29,11 +29,6 @@ impl Backoff {
         self.retries
     }
 
-    /// How many waits there are at most; none is forever.
-    pub fn max_retries(&self) -> Option<u32> {
-        self.max_retries
-    }
-
     /// Begins anew, after a success.
     pub fn reset(&mut self) {
         self.retries = 0;

@@ -13,6 +13,7 @@ mod delivery;
 #[cfg(any(feature = "redis", feature = "filesystem"))]
 mod envelope;
 mod error;
+mod failover;
 #[cfg(feature = "filesystem")]
 pub mod filesystem;
 mod memory;
@@ -28,6 +29,7 @@ pub use acker::{Acker, Settle, Settlement, Tag};
 pub use backoff::Backoff;
 pub use delivery::{Deliveries, Delivery, MalformedMessage};
 pub use error::{BrokerError, BrokerErrorKind};
+pub use failover::{Failover, NextAttempt};
 pub use memory::{MemoryBroker, MemoryTransport};
 pub use publisher::Publish;
 pub use transport::{Capabilities, Connection, Transport};

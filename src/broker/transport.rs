@@ -36,6 +36,17 @@ pub trait Connection: Send + Sync {
     /// Declares exchange, queue and bindings as Celery would. Idempotent.
     fn declare<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<(), BrokerError>>;
 
+    /// Declares what native delayed delivery needs, with queues of this type: `classic` or `quorum`. Idempotent; only
+    /// RabbitMQ knows it.
+    fn declare_delays<'a>(&'a self, _queue_type: &'a str) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    /// Has delayed messages reach a declared queue when their time has come. Its exchange must not be direct.
+    fn bind_to_delays<'a>(&'a self, _queue: &'a Queue) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(std::future::ready(Ok(())))
+    }
+
     /// Takes the stream of deliveries of all queues consumed with an ack. May be called once per connection; queues are
     /// added by [`consume`](Connection::consume), before or after.
     fn deliveries(&self) -> Deliveries;

@@ -137,6 +137,8 @@ fn broker(node: &Node) -> Value {
     };
     // Celery's worker has no event loop there, and no heartbeats without one.
     let heartbeat = settings.heartbeat.filter(|_| node.options.transport != "filesystem");
+    // One alone has none; of several, the first is one as well.
+    let alternates = settings.read_urls.iter().filter(|_| settings.read_urls.len() > 1);
     let ssl = &settings.use_ssl;
     dict([
         ("hostname", url.as_ref().and_then(|url| url.host.clone()).unwrap_or_else(|| "localhost".to_owned()).into()),
@@ -151,11 +153,8 @@ fn broker(node: &Node) -> Value {
         ("login_method", settings.login_method.clone().or(login.map(str::to_owned)).into()),
         ("uri_prefix", Value::Null),
         ("heartbeat", heartbeat.map_or(Value::Int(0), whole_seconds)),
-        ("failover_strategy", "round-robin".into()),
-        (
-            "alternates",
-            settings.read_urls.iter().skip(1).map(|url| crate::config::url::mask(url)).collect::<Vec<_>>().into(),
-        ),
+        ("failover_strategy", settings.failover_strategy.as_str().into()),
+        ("alternates", alternates.map(|url| crate::config::url::mask(url)).collect::<Vec<_>>().into()),
         ("credential_provider", Value::Null),
     ])
 }

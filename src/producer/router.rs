@@ -15,6 +15,9 @@ const DELAY_BITS: usize = 28;
 /// The exchange into which delayed messages go (kombu's `native_delayed_delivery`).
 const DELAY_EXCHANGE: &str = "celery_delayed_27";
 
+/// The exchange out of which they come.
+const DELIVERY_EXCHANGE: &str = "celery_delayed_delivery";
+
 /// The way from a task's name and options to a queue.
 pub(super) struct Router {
     routes: Routes,
@@ -64,7 +67,7 @@ impl Router {
             None => Some(self.queue(&self.default_queue)?),
         };
         let kind = exchange_type.or_else(|| queue.as_ref().map(|queue| queue.exchange.kind.clone()));
-        let kind = kind.unwrap_or_default();
+        let kind = kind.or_else(|| self.exchange_type(exchange.as_deref()?)).unwrap_or_default();
         let mut route = self.destination(exchange, routing_key, kind, queue.as_ref())?;
         if let Some(delay) = delay.filter(|delay| self.delays && *delay > 0.0) {
             delayed(&mut route, delay, queue.as_ref());
@@ -93,6 +96,15 @@ impl Router {
         let key = queue.map(|queue| queue.routing_key.clone()).filter(|key| !key.is_empty());
         let routing_key = routing_key.or(key).unwrap_or_else(|| self.default_routing_key.clone());
         Ok(Route { exchange, exchange_type, routing_key, declare: None })
+    }
+
+    /// Of an exchange that is named without its type, as the retry of a message names the one that it came from.
+    fn exchange_type(&self, name: &str) -> Option<ExchangeType> {
+        if name == DELIVERY_EXCHANGE {
+            return Some(ExchangeType::Topic);
+        }
+        let queues = self.queues.read().unwrap_or_else(PoisonError::into_inner);
+        queues.iter().find(|queue| queue.exchange.name == name).map(|queue| queue.exchange.kind.clone())
     }
 
     /// A queue by name, made up if `task_create_missing_queues` allows it.

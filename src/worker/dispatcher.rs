@@ -364,6 +364,13 @@ impl Dispatcher {
         if !options.reduce_prefetch {
             return;
         }
+        // Celery's #9512.
+        if options.static_prefetch {
+            info!(target: "celery.worker.consumer.consumer",
+                "Skipping prefetch count reduction after connection restart because per-consumer QoS (apply_global=False) \
+                 is in effect and broker-side prefetch updates would not reach the running consumer.");
+            return;
+        }
         let active = self.state.active();
         if let Some(reduced) = self.qos.reduce(active, options.prefetch_multiplier) {
             info!(target: "celery.worker.consumer.consumer",

@@ -23,6 +23,7 @@ mod orders;
 mod packed;
 mod publisher;
 mod qos;
+mod quorum_queues;
 mod rate_limit;
 mod receive;
 mod refuse;
@@ -72,7 +73,8 @@ pub use metrics::{Link, LinkPhase, Settling, WorkerMetrics};
 pub use options::{ConnectionPolicy, RevokedLimits, SoftShutdown, WorkerOptions};
 pub use orders::PoolBusy;
 pub use publisher::SessionPublisher;
-pub use session::SessionHook;
+pub use quorum_queues::QuorumQueues;
+pub use session::{Hooks, SessionHook};
 pub use shutdown::{Shutdown, StopReason};
 pub use snapshot::{AutoscaleInfo, Holdings, Scheduled, TaskInfo};
 
@@ -144,10 +146,8 @@ pub struct Assembly {
     pub heartbeat: Option<Duration>,
     /// Celery's version, for heartbeats.
     pub software_version: String,
-    /// Run on each connection before consuming.
-    pub before: Vec<Arc<dyn SessionHook>>,
-    /// Run on each connection once consuming.
-    pub after: Vec<Arc<dyn SessionHook>>,
+    /// What joins each connection; more by [`Worker::add_hook`].
+    pub hooks: Hooks,
 }
 
 /// A worker that has not started yet.
@@ -171,7 +171,8 @@ impl Worker {
 
     /// Adds something that joins each connection: `before` consuming, or after.
     pub fn add_hook(&mut self, hook: Arc<dyn SessionHook>, before: bool) {
-        if before { self.assembly.before.push(hook) } else { self.assembly.after.push(hook) }
+        let hooks = &mut self.assembly.hooks;
+        if before { hooks.before.push(hook) } else { hooks.after.push(hook) }
     }
 
     /// Works until told to stop, or until the broker is given up; then finishes or gives back what is held.
@@ -192,8 +193,7 @@ impl Worker {
             boot_steps,
             heartbeat,
             software_version,
-            mut before,
-            after,
+            mut hooks,
         } = self.assembly;
         let pump = tokio::spawn(pump.run());
         let (session_sender, session_events) = mpsc::channel(4);
@@ -203,7 +203,7 @@ impl Worker {
         let heart = heartbeat.map(|freq| {
             let heart = Heart::new(events.clone(), signals.clone(), stats.clone(), freq, software_version);
             let heart = Arc::new(heart.stopped_by(heart_stop.clone()));
-            before.insert(0, heart.clone());
+            hooks.before.insert(0, heart.clone());
             tokio::spawn(heart.beat())
         });
         let session = Session {
@@ -214,8 +214,7 @@ impl Worker {
             queues: self.queues.subscribe(),
             hostname: options.hostname.clone(),
             prefetch: dispatcher::first_window(&options),
-            before,
-            after,
+            hooks,
             current: wires.current,
             events: session_sender,
             stop: wires.stop.clone(),

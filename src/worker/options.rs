@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    config::FailoverStrategy,
     ipc::SavedState,
     pool::TimeLimits,
     protocol::{Queue, time::TimeZone},
@@ -42,8 +43,10 @@ pub struct WorkerOptions {
     /// `worker_cancel_long_running_tasks_on_connection_loss`. Default false.
     pub cancel_on_connection_loss: bool,
     /// `worker_enable_prefetch_count_reduction`: after a reconnect the window leaves room for what is still active, and grows
-    /// again as tasks end. Not where the broker cannot change the window of a running consumer.
+    /// again as tasks end. Default true.
     pub reduce_prefetch: bool,
+    /// Whether the broker cannot change the window of a running consumer: quorum queues.
+    pub static_prefetch: bool,
     /// `worker_deduplicate_successful_tasks`, where the backend can tell: of native tasks; children have Celery's own
     /// tracer for it. Default false.
     pub deduplicate: bool,
@@ -90,12 +93,20 @@ pub struct ConnectionPolicy {
     pub retry_on_startup: Option<bool>,
     /// `broker_connection_max_retries`: none is for ever. Default 100.
     pub max_retries: Option<u32>,
+    /// `broker_failover_strategy`. Default round-robin.
+    pub failover: FailoverStrategy,
     /// `broker_channel_error_retry`: start again after a channel error too. Default false.
     pub channel_error_retry: bool,
 }
 
 impl Default for ConnectionPolicy {
     fn default() -> Self {
-        Self { retry: true, retry_on_startup: None, max_retries: Some(100), channel_error_retry: false }
+        Self {
+            retry: true,
+            retry_on_startup: None,
+            max_retries: Some(100),
+            failover: FailoverStrategy::default(),
+            channel_error_retry: false,
+        }
     }
 }

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    broker::{Backoff, BrokerError, BrokerErrorKind, Connection, Deliveries, Transport},
+    broker::{Backoff, BrokerError, BrokerErrorKind, Connection, Deliveries, Failover, NextAttempt, Transport},
     protocol::Queue,
     worker::{
         main_signals::MainSignals,
@@ -25,6 +25,17 @@ pub trait SessionHook: Send + Sync {
     /// Called once per connection, and again where the broker could not do it [for now](BrokerErrorKind::Passing). Another
     /// error counts as the loss of the connection.
     fn on_session<'a>(&'a self, connection: &'a Arc<dyn Connection>) -> BoxFuture<'a, Result<(), BrokerError>>;
+}
+
+/// What joins each connection, and when; in order.
+#[derive(Default)]
+pub struct Hooks {
+    /// Before anything else (heartbeat, mingle).
+    pub before: Vec<Arc<dyn SessionHook>>,
+    /// Once the queues are declared, but not consumed yet (delayed delivery).
+    pub declared: Vec<Arc<dyn SessionHook>>,
+    /// Once they are consumed (control, gossip).
+    pub after: Vec<Arc<dyn SessionHook>>,
 }
 
 /// What the session tells the dispatcher.
@@ -53,10 +64,8 @@ pub struct Session {
     pub begins_paused: bool,
     /// The driver that prefetches although it was told not to (`worker_disable_prefetch`).
     pub eager: Option<&'static str>,
-    /// Run before consuming (heartbeat, mingle).
-    pub before: Vec<Arc<dyn SessionHook>>,
-    /// Run after (control, gossip).
-    pub after: Vec<Arc<dyn SessionHook>>,
+    /// What joins each connection.
+    pub hooks: Hooks,
     /// Read by publishers.
     pub current: watch::Sender<Option<Arc<dyn Connection>>>,
     /// Read by the dispatcher.
@@ -127,33 +136,38 @@ impl Session {
         }
     }
 
-    /// Goes round the failover list, waiting only after each full round.
+    /// Goes over the failover list, waiting only after as many attempts as it has brokers.
     async fn connect(&self, again: bool) -> Result<Arc<dyn Connection>, BrokerError> {
-        let mut backoff = Backoff::new(self.policy.max_retries);
+        let mut failover = Failover::new(&self.transports, self.policy.failover, self.policy.max_retries);
         loop {
-            for (position, transport) in self.transports.iter().enumerate() {
-                self.metrics.set_link(LinkPhase::Connecting);
-                let failure = match transport.connect().await {
-                    Ok(connection) => {
-                        info!(target: "celery.worker.consumer.connection", "Connected to {}", transport.uri());
-                        return Ok(connection);
-                    }
-                    Err(failure) => failure,
-                };
-                if failure.kind() == BrokerErrorKind::Unusable {
-                    return Err(failure);
+            self.metrics.set_link(LinkPhase::Connecting);
+            let Some(transport) = failover.current() else {
+                return Err(BrokerError::unusable("there is no broker to connect to"));
+            };
+            let failure = match transport.connect().await {
+                Ok(connection) => {
+                    info!(target: "celery.worker.consumer.connection", "Connected to {}", transport.uri());
+                    return Ok(connection);
                 }
-                if !self.retries_connecting(again) {
-                    log_retry_disabled(!again && self.policy.retry_on_startup.is_some(), !again);
-                    return Err(failure);
-                }
-                let last = position + 1 == self.transports.len();
-                let next = if last { Some(backoff.next().ok_or_else(|| failure.clone())?) } else { None };
-                log_cannot_connect(&transport.uri(), &failure, next, &backoff);
-                if let Some(wait) = next {
-                    self.metrics.set_link(LinkPhase::Waiting(wait));
-                    tokio::time::sleep(wait).await;
-                }
+                Err(failure) => failure,
+            };
+            if failure.kind() == BrokerErrorKind::Unusable {
+                return Err(failure);
+            }
+            if !self.retries_connecting(again) {
+                log_retry_disabled(!again && self.policy.retry_on_startup.is_some(), !again);
+                return Err(failure);
+            }
+            let next = match failover.failed() {
+                NextAttempt::None => return Err(failure),
+                NextAttempt::Failover => None,
+                NextAttempt::After(wait) => Some(wait),
+            };
+            let retries = (failover.rounds(), self.policy.max_retries);
+            log_cannot_connect(&transport.uri(), &failure, next, retries);
+            if let Some(wait) = next {
+                self.metrics.set_link(LinkPhase::Waiting(wait));
+                tokio::time::sleep(wait).await;
             }
         }
     }
@@ -176,7 +190,7 @@ impl Session {
 
     async fn begin(&self, connection: &Arc<dyn Connection>) -> Result<(), BrokerError> {
         self.current.send_replace(Some(connection.clone()));
-        for hook in &self.before {
+        for hook in &self.hooks.before {
             patiently(|| hook.on_session(connection)).await?;
         }
         let queues = self.queues.borrow().clone();
@@ -184,6 +198,9 @@ impl Session {
             if !queue.no_declare {
                 patiently(|| connection.declare(queue)).await?;
             }
+        }
+        for hook in &self.hooks.declared {
+            patiently(|| hook.on_session(connection)).await?;
         }
         connection.set_prefetch(self.prefetch);
         connection.set_paused(self.begins_paused);
@@ -198,7 +215,7 @@ impl Session {
         for queue in &queues {
             connection.consume(queue).await?;
         }
-        for hook in &self.after {
+        for hook in &self.hooks.after {
             patiently(|| hook.on_session(connection)).await?;
         }
         Ok(())
@@ -226,12 +243,12 @@ async fn patiently<'a>(step: impl Fn() -> BoxFuture<'a, Result<(), BrokerError>>
     }
 }
 
-fn log_cannot_connect(uri: &str, failure: &BrokerError, wait: Option<Duration>, backoff: &Backoff) {
+fn log_cannot_connect(uri: &str, failure: &BrokerError, wait: Option<Duration>, retries: (u32, Option<u32>)) {
     let next = match wait {
         None => "Will retry using next failover.".to_owned(),
         Some(wait) => {
-            let max = backoff.max_retries().map_or_else(|| "None".to_owned(), |max| max.to_string());
-            format!("Trying again in {:.2} seconds... ({}/{max})", wait.as_secs_f64(), backoff.retries())
+            let max = retries.1.map_or_else(|| "None".to_owned(), |max| max.to_string());
+            format!("Trying again in {:.2} seconds... ({}/{max})", wait.as_secs_f64(), retries.0)
         }
     };
     error!(target: "celery.worker.consumer.consumer", "consumer: Cannot connect to {uri}: {failure}.\n{next}\n");

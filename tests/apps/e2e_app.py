@@ -10,7 +10,8 @@ import uuid
 
 from celery import Celery, signals
 from celery.exceptions import Ignore, Reject
-from kombu import Queue
+from kombu import Exchange, Queue
+from kombu.common import Broadcast
 
 app = Celery("proj", broker=os.environ.get("PROJ_BROKER"), backend=os.environ.get("PROJ_BACKEND") or None)
 app.conf.update(
@@ -42,6 +43,18 @@ if os.environ.get("PROJ_DEAD"):
     # What is rejected goes there, what is acknowledged does not.
     arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": os.environ["PROJ_DEAD"]}
     app.conf.task_queues = [Queue(app.conf.task_default_queue, queue_arguments=arguments)]
+
+
+def queue_of(options):
+    """A queue, or a broadcast, as JSON tells of it."""
+    broadcast, exchange = options.pop("broadcast", None), options.pop("exchange", None)
+    if broadcast:
+        return Broadcast(broadcast, **options)
+    return Queue(exchange=Exchange(*exchange) if exchange else None, **options)
+
+
+if os.environ.get("PROJ_QUEUES"):
+    app.conf.task_queues = [queue_of(options) for options in json.loads(os.environ["PROJ_QUEUES"])]
 
 
 @app.task(name="proj.add")
@@ -115,6 +128,22 @@ def when(self):
 @app.task(name="proj.native_when", bind=True)
 def native_when(self):
     """Taken over by a Rust handler where there is one."""
+    return [time.time(), self.request.eta]
+
+
+@app.task(name="proj.retry_in", bind=True)
+def retry_in(self, seconds):
+    """Like `when`, the second time."""
+    if self.request.retries == 0:
+        raise self.retry(countdown=seconds)
+    return [time.time(), self.request.eta]
+
+
+@app.task(name="proj.native_retry_in", bind=True)
+def native_retry_in(self, seconds):
+    """Taken over by a Rust handler where there is one."""
+    if self.request.retries == 0:
+        raise self.retry(countdown=seconds)
     return [time.time(), self.request.eta]
 
 

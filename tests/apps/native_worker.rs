@@ -59,6 +59,14 @@ async fn native_when(cx: Context) -> (f64, Option<String>) {
     (now.as_secs_f64(), cx.headers().eta.clone())
 }
 
+/// Tries again after so many seconds; the second time, as `native_when`.
+async fn native_retry_in(cx: Context, seconds: u64) -> Result<(f64, Option<String>), TaskError> {
+    if cx.retries() == 0 {
+        return Err(Retry::after(Duration::from_secs(seconds)).into());
+    }
+    Ok(native_when(cx).await)
+}
+
 async fn native_fail(text: String) -> Result<(), TaskError> {
     Err(TaskError::new("ValueError", text))
 }
@@ -82,6 +90,7 @@ fn main() -> ExitCode {
         .with(NativeTask::new("proj.native_hold", native_hold))
         .with(NativeTask::new("proj.native_hold_and_retry", native_hold_and_retry))
         .with(NativeTask::new("proj.native_when", native_when))
+        .with(NativeTask::new("proj.native_retry_in", native_retry_in))
         .with(NativeTask::new("proj.native_send", native_send))
         .with(NativeTask::new("proj.native_fail", native_fail));
     cli::main_with(if std::env::var_os("DIFF_NATIVE").is_some() { with_twins(app) } else { app })

@@ -153,20 +153,39 @@ class RabbitMQ(Server):
             ERL_EPMD_PORT=str(self.epmd),
         )
 
-    def queues(self) -> list[tuple[str, ...]]:
-        """Name, durable, auto_delete, exclusive and arguments of each, as rabbitmqctl shows them."""
+    def ctl(self, *words: str) -> str:
+        """What a command of rabbitmqctl prints."""
         direct = pathlib.Path("/usr/lib/rabbitmq/bin/rabbitmqctl")
-        command = [str(direct) if direct.exists() else "rabbitmqctl", "--silent", "--no-table-headers", "list_queues"]
-        columns = ["name", "durable", "auto_delete", "exclusive", "arguments"]
+        command = [str(direct) if direct.exists() else "rabbitmqctl", "--silent", *words]
         # The cookie of the server's own home.
         env = {"HOME": str(self.directory), "ERL_EPMD_PORT": str(self.epmd), "RABBITMQ_NODENAME": f"bench{self.port}@localhost"}
-        out = subprocess.run(
-            [*command, *columns], env={**os.environ, **env}, check=True, capture_output=True, text=True, timeout=60
+        return subprocess.run(
+            command, env={**os.environ, **env}, check=True, capture_output=True, text=True, timeout=60
         ).stdout
+
+    def table(self, vhost: str, command: str, *columns: str) -> list[tuple[str, ...]]:
+        """The rows that one of its list commands prints."""
+        out = self.ctl(command, "--no-table-headers", "-p", vhost, *columns)
         return [tuple(line.split("\t")) for line in out.splitlines()]
 
-    def url(self) -> str:
-        return f"amqp://guest:guest@127.0.0.1:{self.port}//"
+    def queues(self, vhost: str = "/") -> list[tuple[str, ...]]:
+        """Name, durable, auto_delete, exclusive and arguments of each."""
+        return self.table(vhost, "list_queues", "name", "durable", "auto_delete", "exclusive", "arguments")
+
+    def topology(self, vhost: str) -> dict[str, list[tuple[str, ...]]]:
+        """All exchanges, queues and bindings."""
+        exchanges = self.table(vhost, "list_exchanges", "name", "type", "durable", "auto_delete", "arguments")
+        columns = ["source_name", "destination_name", "destination_kind", "routing_key", "arguments"]
+        return {"exchanges": exchanges, "queues": self.queues(vhost), "bindings": self.table(vhost, "list_bindings", *columns)}
+
+    def add_vhost(self, name: str) -> str:
+        """The URL of an empty virtual host."""
+        self.ctl("add_vhost", name)
+        self.ctl("set_permissions", "-p", name, "guest", ".*", ".*", ".*")
+        return self.url(name)
+
+    def url(self, vhost: str = "/") -> str:
+        return f"amqp://guest:guest@127.0.0.1:{self.port}/{vhost}"
 
 
 class Database(Server):

@@ -25,6 +25,7 @@ use crate::{
             AmqpOptions,
             channel::{self, ChannelSlot},
             consume::{End, Settling, pump},
+            delays,
             dial::Dialer,
             ending::Ending,
             error,
@@ -209,6 +210,20 @@ impl Connection for AmqpConnection {
         Box::pin(async move {
             self.ending.check()?;
             topology::declare(&self.operations.open(&self.lapin).await?, queue).await
+        })
+    }
+
+    fn declare_delays<'a>(&'a self, queue_type: &'a str) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.ending.check()?;
+            delays::declare(&self.operations.open(&self.lapin).await?, queue_type).await
+        })
+    }
+
+    fn bind_to_delays<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<(), BrokerError>> {
+        Box::pin(async move {
+            self.ending.check()?;
+            delays::bind(&self.operations.open(&self.lapin).await?, queue).await
         })
     }
 

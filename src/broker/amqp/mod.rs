@@ -8,6 +8,7 @@ mod channel;
 mod connection;
 mod consume;
 mod convert;
+mod delays;
 mod dial;
 mod ending;
 mod error;

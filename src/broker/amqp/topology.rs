@@ -36,7 +36,8 @@ pub(super) async fn declare(channel: &Channel, queue: &Queue) -> Result<(), Brok
     Ok(())
 }
 
-async fn declare_exchange(channel: &Channel, exchange: &Exchange) -> Result<(), BrokerError> {
+/// Declares an exchange, unless it is one that is there already.
+pub(super) async fn declare_exchange(channel: &Channel, exchange: &Exchange) -> Result<(), BrokerError> {
     if exchange.name.is_empty() || exchange.name.starts_with("amq.") || exchange.no_declare {
         return Ok(());
     }

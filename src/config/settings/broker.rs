@@ -20,6 +20,16 @@ pub enum FailoverStrategy {
     Shuffle,
 }
 
+impl FailoverStrategy {
+    /// kombu's name of it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RoundRobin => "round-robin",
+            Self::Shuffle => "shuffle",
+        }
+    }
+}
+
 /// The broker connection.
 #[derive(Clone)]
 pub struct BrokerSettings {

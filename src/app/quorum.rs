@@ -1,0 +1,46 @@
+//! What quorum queues change for a worker, from the settings (`celery/utils/quorum_queues.py`).
+
+use crate::{
+    app::{AppError, Booted},
+    config::{BrokerSettings, Queues, url},
+    serialization::{Map, Value},
+    worker::QuorumQueues,
+};
+
+impl Booted {
+    /// Whether each consumer is to have a prefetch window of its own, which nobody can change while it runs.
+    pub(super) fn has_static_prefetch(&self) -> bool {
+        self.settings.worker.detect_quorum_queues && has_quorum_queue(&self.settings.broker, &self.queues)
+    }
+
+    /// What joins each connection because of them.
+    ///
+    /// # Errors
+    /// When `broker_native_delayed_delivery_queue_type` is no type of a queue.
+    pub(super) fn quorum_queues(&self) -> Result<Option<QuorumQueues>, AppError> {
+        let broker = &self.settings.broker;
+        if !has_quorum_queue(broker, &self.queues) {
+            return Ok(None);
+        }
+        let queue_type = broker.native_delayed_delivery_queue_type.clone();
+        if !matches!(queue_type.as_str(), "classic" | "quorum") {
+            return Err(AppError::refused(
+                format!("'{queue_type}' is no type of a queue"),
+                "set broker_native_delayed_delivery_queue_type to classic or quorum",
+            ));
+        }
+        Ok(Some(QuorumQueues {
+            queues: self.queues.iter().cloned().collect(),
+            queue_type,
+            static_prefetch: self.has_static_prefetch(),
+            uri: url::broker_uri(&broker.read_urls.join(";")),
+        }))
+    }
+}
+
+/// Whether one of the queues, consumed or not, is a quorum queue on a broker that has such.
+pub(super) fn has_quorum_queue(broker: &BrokerSettings, queues: &Queues) -> bool {
+    let is_quorum = |arguments: &Map| arguments.get("x-queue-type").and_then(Value::as_str) == Some("quorum");
+    let scheme = broker.read_urls.first().and_then(|url| url.split("://").next());
+    matches!(scheme, Some("amqp" | "amqps" | "pyamqp")) && queues.iter().any(|queue| is_quorum(&queue.arguments))
+}
