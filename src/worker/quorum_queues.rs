@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    broker::{BrokerError, Connection},
+    broker::{BrokerError, BrokerErrorKind, Connection},
     protocol::{ExchangeType, Queue},
     worker::SessionHook,
 };
@@ -53,6 +53,9 @@ impl QuorumQueues {
             debug!(target: LOGGER, "Binding queue '{}' to delayed delivery exchange", queue.name);
             if let Err(failure) = connection.bind_to_delays(queue).await {
                 error!(target: LOGGER, "Failed to bind queue '{}': {failure}", queue.name);
+                if failure.kind() == BrokerErrorKind::ConnectionLost {
+                    return Err(failure);
+                }
                 failed += 1;
             }
         }
@@ -74,6 +77,10 @@ impl SessionHook for QuorumQueues {
             }
             if let Err(failure) = self.set_up(connection.as_ref()).await {
                 warn!(target: LOGGER, "Failed to setup delayed delivery for '{}': {failure}", self.uri);
+                // The next connection sets it up.
+                if failure.kind() == BrokerErrorKind::ConnectionLost {
+                    return Err(failure);
+                }
                 error!(target: LOGGER, critical = true,
                     "Failed to setup delayed delivery for all broker URLs. Native delayed delivery will not be available.");
             }
