@@ -42,8 +42,14 @@ pub trait Connection: Send + Sync {
         Box::pin(std::future::ready(Ok(())))
     }
 
-    /// Has delayed messages reach a declared queue when their time has come. Its exchange must not be direct.
-    fn bind_to_delays<'a>(&'a self, _queue: &'a Queue) -> BoxFuture<'a, Result<(), BrokerError>> {
+    /// Has delayed messages to this exchange with this key reach a declared queue when their time has come. The exchange must
+    /// not be direct.
+    fn bind_to_delays<'a>(
+        &'a self,
+        _queue: &'a str,
+        _exchange: &'a str,
+        _key: &'a str,
+    ) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(std::future::ready(Ok(())))
     }
 

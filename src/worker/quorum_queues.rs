@@ -44,14 +44,8 @@ impl QuorumQueues {
         let mut failed = 0;
         // A Broadcast's messages are nobody's in particular.
         for queue in self.queues.iter().filter(|queue| queue.alias.is_none()) {
-            if queue.exchange.kind == ExchangeType::Direct {
-                warn!(target: "kombu.transport.native_delayed_delivery",
-                    "Exchange {} is a direct exchange and native delayed delivery do not support direct exchanges.\n\
-                     ETA tasks published to this exchange will block the worker until the ETA arrives.", queue.exchange.name);
-                continue;
-            }
             debug!(target: LOGGER, "Binding queue '{}' to delayed delivery exchange", queue.name);
-            if let Err(failure) = connection.bind_to_delays(queue).await {
+            if let Err(failure) = bind(connection, queue).await {
                 error!(target: LOGGER, "Failed to bind queue '{}': {failure}", queue.name);
                 if failure.kind() == BrokerErrorKind::ConnectionLost {
                     return Err(failure);
@@ -67,6 +61,20 @@ impl QuorumQueues {
             "One or more failures occurred while binding queues to delayed delivery exchanges ({failed} {exceptions})"
         )))
     }
+}
+
+/// To all that a queue is bound to, if that can be.
+async fn bind(connection: &dyn Connection, queue: &Queue) -> Result<(), BrokerError> {
+    for (exchange, key, _) in queue.bound_by() {
+        if exchange.kind == ExchangeType::Direct {
+            warn!(target: "kombu.transport.native_delayed_delivery",
+                "Exchange {} is a direct exchange and native delayed delivery do not support direct exchanges.\n\
+                 ETA tasks published to this exchange will block the worker until the ETA arrives.", exchange.name);
+            continue;
+        }
+        connection.bind_to_delays(&queue.name, &exchange.name, key).await?;
+    }
+    Ok(())
 }
 
 impl SessionHook for QuorumQueues {

@@ -10,7 +10,7 @@ import uuid
 
 from celery import Celery, signals
 from celery.exceptions import Ignore, Reject
-from kombu import Exchange, Queue
+from kombu import Exchange, Queue, binding
 from kombu.common import Broadcast
 
 app = Celery("proj", broker=os.environ.get("PROJ_BROKER"), backend=os.environ.get("PROJ_BACKEND") or None)
@@ -50,7 +50,8 @@ def queue_of(options):
     broadcast, exchange = options.pop("broadcast", None), options.pop("exchange", None)
     if broadcast:
         return Broadcast(broadcast, **options)
-    return Queue(exchange=Exchange(*exchange) if exchange else None, **options)
+    bindings = [binding(Exchange(name, kind), key) for name, kind, key in options.pop("bindings", ())]
+    return Queue(exchange=Exchange(*exchange) if exchange else None, bindings=bindings, **options)
 
 
 if os.environ.get("PROJ_QUEUES"):

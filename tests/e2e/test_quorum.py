@@ -72,6 +72,7 @@ def test_delays_are_declared_and_bound_as_by_celery(quorum_site, rabbit_server, 
         {"name": "shop", "exchange": ["shop", "topic"], "routing_key": "shop.#", "queue_arguments": QUORUM_QUEUE},
         {"name": "all", "exchange": ["all", "topic"], "routing_key": "#", "queue_arguments": QUORUM_QUEUE},
         {"name": "fan", "exchange": ["fan", "fanout"], "routing_key": "fan"},
+        {"name": "many", "bindings": [["shop", "topic", "many.*"], ["direct", "direct", "many"]]},
         {"name": "direct", "exchange": ["direct", "direct"], "routing_key": "direct"},
         {"name": "idle", "exchange": ["idle", "topic"], "routing_key": "idle"},
         {"broadcast": "news", "queue": "news.w"},
@@ -82,7 +83,7 @@ def test_delays_are_declared_and_bound_as_by_celery(quorum_site, rabbit_server, 
         site = quorum_site(conf, queues)
         with site.proj.app.connection_for_write() as connection:
             site.proj.app.amqp.queues["idle"](connection.default_channel).declare()
-        worker = site.worker(*QUIET, "-Q", "shop,all,fan,direct,news", kind=kind, name="w@test")
+        worker = site.worker(*QUIET, "-Q", "shop,all,fan,many,direct,news", kind=kind, name="w@test")
         assert "Global QoS is disabled. Prefetch count is now static." in worker.text()
         warned[kind] = re.findall(r"WARNING/MainProcess\] (Exchange .*\n.*)", worker.text())
         assert worker.terminate() == 0

@@ -220,10 +220,15 @@ impl Connection for AmqpConnection {
         })
     }
 
-    fn bind_to_delays<'a>(&'a self, queue: &'a Queue) -> BoxFuture<'a, Result<(), BrokerError>> {
+    fn bind_to_delays<'a>(
+        &'a self,
+        queue: &'a str,
+        exchange: &'a str,
+        key: &'a str,
+    ) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
             self.ending.check()?;
-            delays::bind(&self.operations.open(&self.lapin).await?, queue).await
+            delays::bind(&self.operations.open(&self.lapin).await?, queue, exchange, key).await
         })
     }
 

@@ -43,14 +43,12 @@ pub(super) async fn declare(channel: &Channel, queue_type: &str) -> Result<(), B
 ///
 /// # Errors
 /// Refused: one of the two does not exist.
-pub(super) async fn bind(channel: &Channel, queue: &Queue) -> Result<(), BrokerError> {
-    let exchange = &queue.exchange.name;
-    let key =
-        if queue.routing_key.starts_with('#') { queue.routing_key.clone() } else { format!("#.{}", queue.routing_key) };
+pub(super) async fn bind(channel: &Channel, queue: &str, exchange: &str, key: &str) -> Result<(), BrokerError> {
+    let key = if key.starts_with('#') { key.to_owned() } else { format!("#.{key}") };
     bind_exchange(channel, exchange, DELIVERY, &key).await?;
-    let (to, from, options) = (short(&queue.name)?, short(exchange)?, QueueBindOptions::default());
+    let (to, from, options) = (short(queue)?, short(exchange)?, QueueBindOptions::default());
     let bound = channel.queue_bind(to, from, short(&key)?, options, FieldTable::default()).await;
-    bound.map_err(|error| error::during(format!("cannot bind queue '{}' to exchange '{exchange}'", queue.name), &error))
+    bound.map_err(|error| error::during(format!("cannot bind queue '{queue}' to exchange '{exchange}'"), &error))
 }
 
 fn name(level: usize) -> String {
