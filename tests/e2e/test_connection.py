@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import time
 
 import pytest
 from conftest import PATIENCE, Site, eventually
@@ -217,6 +218,27 @@ def test_late_acks_are_cancelled_on_a_loss_when_told(cut_site, tmp_path, kind):
     assert f"[{result.id}] cannot be acknowledged after a connection loss" in worker.text()
     gate.touch()
     assert result.get(timeout=PATIENCE) == 0
+
+
+@pytest.mark.parametrize("kind", ["ours", "native"])
+def test_heartbeats_go_on_while_the_last_task_ends(rabbit_site, tmp_path, kind):
+    """RabbitMQ gives up who has been silent for two intervals, and hands out again what was not acknowledged. Celery's worker
+    does not get as far with intervals as short as these.
+    """
+    site, log, gate = rabbit_site, tmp_path / "runs", tmp_path / "gate"
+    log.touch()
+    worker = site.worker("-c", "1", "broker.heartbeat=1", kind=kind, env={"PROJ_ACKS_LATE": "1"})
+    result = site.proj.native_hold.delay(str(log), str(gate))
+    eventually(lambda: runs(log), "it did not begin")
+    worker.process.send_signal(signal.SIGTERM)
+    eventually(lambda: "Warm shutdown" in worker.text(), "it did not hear")
+    silence = time.monotonic() + 4
+    eventually(lambda: worker.ended() or time.monotonic() > silence)
+    gate.touch()
+    assert worker.process.wait(PATIENCE) == 0
+    assert result.get(timeout=PATIENCE) == 0
+    with site.proj.app.connection_for_write() as connection:
+        assert connection.default_channel.queue_declare(site.queue, passive=True).message_count == 0
 
 
 @pytest.mark.parametrize("how", ["ack", "reject"])
