@@ -125,7 +125,7 @@ pub(super) struct WorkerOptions {
     /// Seats of the pool, or 'auto'; the default is the number of CPUs
     #[arg(short, long, value_name = "N", env = "CELERY_WORKER_CONCURRENCY", help_heading = "Pool Options")]
     pub(super) concurrency: Option<String>,
-    /// prefork, solo or threads
+    /// prefork, threads, solo, gevent or eventlet
     #[arg(short = 'P', long, value_name = "POOL", env = "CELERY_WORKER_POOL", help_heading = "Pool Options")]
     pub(super) pool: Option<String>,
     /// Send task events for monitors
