@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     app::{AppError, Booted, transports::transports},
-    broker::{BrokerError, BrokerErrorKind, Connection, Failover, NextAttempt, Transport},
+    broker::{BrokerError, Connection, Failover, Transport},
 };
 
 impl Booted {
@@ -30,26 +30,11 @@ impl Booted {
     /// Goes over the failover list, waiting only after as many attempts as it has brokers.
     async fn connect_to_purge(&self, transports: &[Arc<dyn Transport>]) -> Result<Arc<dyn Connection>, BrokerError> {
         let broker = &self.settings.broker;
-        let mut failover = Failover::new(transports, broker.failover_strategy, broker.connection_max_retries);
-        loop {
-            let Some(transport) = failover.current() else {
-                return Err(BrokerError::unusable("there is no broker URL"));
-            };
-            let failure = match transport.connect().await {
-                Ok(connection) => return Ok(connection),
-                Err(failure) => failure,
-            };
-            if failure.kind() == BrokerErrorKind::Unusable || !broker.connection_retry_on_startup {
-                return Err(failure);
-            }
-            let wait = match failover.failed() {
-                NextAttempt::None => return Err(failure),
-                NextAttempt::Failover => Duration::ZERO,
-                NextAttempt::After(wait) => wait,
-            };
+        let max_retries = if broker.connection_retry_on_startup { broker.connection_max_retries } else { Some(0) };
+        let log = |failure: &BrokerError, wait: Duration| {
             tracing::error!(target: "celery.apps.worker",
                 "purge: Connection error: {failure}. Trying again in {:.2} seconds...", wait.as_secs_f64());
-            tokio::time::sleep(wait).await;
-        }
+        };
+        Failover::new(transports, broker.failover_strategy, max_retries).connect(log).await
     }
 }

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 
 use super::LOGGER;
 use crate::{
-    broker::{BrokerError, BrokerErrorKind, Connection, Failover, NextAttempt, Publish, Transport},
+    broker::{BrokerError, BrokerErrorKind, Connection, Failover, Publish, Transport},
     config::FailoverStrategy,
     protocol::{Message, Route},
 };
@@ -38,26 +38,12 @@ impl BeatPublisher {
 
     /// Goes over the failover list, waiting only after as many attempts as it has brokers.
     async fn connect(&self) -> Result<Arc<dyn Connection>, BrokerError> {
-        let mut failover = Failover::new(&self.transports, self.strategy, self.max_retries);
-        loop {
-            let Some(transport) = failover.current() else {
-                return Err(BrokerError::unusable("there is no broker to connect to"));
-            };
-            let failure = match transport.connect().await {
-                Ok(connection) => return Ok(connection),
-                // A refused password is refused the next time too.
-                Err(failure) if failure.kind() == BrokerErrorKind::Unusable => return Err(failure),
-                Err(failure) => failure,
-            };
-            let wait = match failover.failed() {
-                NextAttempt::None => return Err(failure),
-                NextAttempt::Failover => Duration::ZERO,
-                NextAttempt::After(wait) => wait,
-            };
+        let failover = Failover::new(&self.transports, self.strategy, self.max_retries);
+        let log = |failure: &BrokerError, wait: Duration| {
             let seconds = wait.as_secs_f64();
             tracing::error!(target: LOGGER, "beat: Connection error: {failure}. Trying again in {seconds:.1} seconds...");
-            tokio::time::sleep(wait).await;
-        }
+        };
+        failover.connect(log).await
     }
 }
 

@@ -1,11 +1,11 @@
 //! [`Failover`]: which broker of a list is tried next, and when (`kombu/connection.py:_ensure_connection`).
 //!
-//! A plain value without a clock, like [`Backoff`]: the caller connects, sleeps, logs and gives up.
+//! Who has more to do than to connect walks step by step: connects, sleeps, logs and gives up himself.
 
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    broker::{Backoff, Transport},
+    broker::{Backoff, BrokerError, BrokerErrorKind, Connection, Transport},
     config::FailoverStrategy,
 };
 
@@ -56,6 +56,32 @@ impl<'t> Failover<'t> {
             self.waits.next().map_or(NextAttempt::None, NextAttempt::After)
         } else {
             NextAttempt::Failover
+        }
+    }
+
+    /// Connects to the first that can be reached. `told` hears of each failure after which another attempt is made, and of the
+    /// wait before that.
+    ///
+    /// # Errors
+    /// The last failure: there were attempts enough, or the broker is one that no attempt would help.
+    pub async fn connect(mut self, told: impl Fn(&BrokerError, Duration)) -> Result<Arc<dyn Connection>, BrokerError> {
+        loop {
+            let Some(transport) = self.current() else {
+                return Err(BrokerError::unusable("there is no broker to connect to"));
+            };
+            let failure = match transport.connect().await {
+                Ok(connection) => return Ok(connection),
+                // A refused password is refused the next time too.
+                Err(failure) if failure.kind() == BrokerErrorKind::Unusable => return Err(failure),
+                Err(failure) => failure,
+            };
+            let wait = match self.failed() {
+                NextAttempt::None => return Err(failure),
+                NextAttempt::Failover => Duration::ZERO,
+                NextAttempt::After(wait) => wait,
+            };
+            told(&failure, wait);
+            tokio::time::sleep(wait).await;
         }
     }
 
