@@ -23,6 +23,8 @@ pub mod redis;
 #[cfg(any(feature = "redis", feature = "filesystem"))]
 mod topic;
 mod transport;
+#[cfg(any(feature = "redis", feature = "filesystem"))]
+mod transport_option;
 mod unacked;
 
 pub use acker::{Acker, Settle, Settlement, Tag};

@@ -3,7 +3,10 @@
 use std::{path::PathBuf, time::Duration};
 
 use crate::{
-    broker::BrokerError,
+    broker::{
+        BrokerError,
+        transport_option::{body_encoding, seconds, text},
+    },
     serialization::{Map, Value},
 };
 
@@ -79,28 +82,6 @@ impl FilesystemOptions {
 
 fn path(key: &str, value: &Value) -> Result<PathBuf, BrokerError> {
     text(key, value).map(PathBuf::from)
-}
-
-fn text(key: &str, value: &Value) -> Result<String, BrokerError> {
-    value.as_str().map(str::to_owned).ok_or_else(|| refused(key, "must be a string"))
-}
-
-fn seconds(key: &str, value: &Value) -> Result<Duration, BrokerError> {
-    let number = value.as_f64().ok_or_else(|| refused(key, "must be a number of seconds"))?;
-    Duration::try_from_secs_f64(number).map_err(|_| refused(key, "must be a number of seconds that is not negative"))
-}
-
-fn body_encoding(value: &Value) -> Result<bool, BrokerError> {
-    match value.as_str() {
-        Some("base64") => Ok(true),
-        None if value.is_null() => Ok(false),
-        Some(text) if text.is_empty() || text.eq_ignore_ascii_case("utf-8") => Ok(false),
-        _ => Err(refused("body_encoding", "must be base64 or utf-8")),
-    }
-}
-
-fn refused(key: &str, reason: &str) -> BrokerError {
-    BrokerError::unusable(format!("broker_transport_options: {key}: {reason}"))
 }
 
 #[cfg(test)]

@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use crate::{
-    broker::{BrokerError, redis::tls::TlsOptions},
+    broker::{
+        BrokerError,
+        redis::tls::TlsOptions,
+        transport_option::{body_encoding, refused, seconds, text},
+    },
     serialization::{Map, Value},
 };
 
@@ -224,21 +228,8 @@ fn note_ignored(key: &str) {
     }
 }
 
-fn refused(key: &str, reason: &str) -> BrokerError {
-    BrokerError::unusable(format!("broker_transport_options: {key}: {reason}"))
-}
-
-fn text(key: &str, value: &Value) -> Result<String, BrokerError> {
-    value.as_str().map(str::to_owned).ok_or_else(|| refused(key, "must be a string"))
-}
-
 fn integer(key: &str, value: &Value) -> Result<i64, BrokerError> {
     value.as_i64().ok_or_else(|| refused(key, "must be an integer"))
-}
-
-fn seconds(key: &str, value: &Value) -> Result<Duration, BrokerError> {
-    let number = value.as_f64().ok_or_else(|| refused(key, "must be a number of seconds"))?;
-    Duration::try_from_secs_f64(number).map_err(|_| refused(key, "must be a number of seconds that is not negative"))
 }
 
 fn some_time(time: Duration) -> Option<Duration> {
@@ -271,14 +262,6 @@ fn strategy(value: &Value) -> Result<QueueOrderStrategy, BrokerError> {
         Some("sorted") => Ok(QueueOrderStrategy::Sorted),
         Some("priority") => Ok(QueueOrderStrategy::Priority),
         _ => Err(refused("queue_order_strategy", "must be round_robin, sorted or priority; classes are not supported")),
-    }
-}
-
-fn body_encoding(value: &Value) -> Result<bool, BrokerError> {
-    match value.as_str() {
-        Some("base64") => Ok(true),
-        Some(text) if text.is_empty() || text.eq_ignore_ascii_case("utf-8") => Ok(false),
-        _ => Err(refused("body_encoding", "must be base64 or utf-8")),
     }
 }
 
