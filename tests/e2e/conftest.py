@@ -6,10 +6,14 @@ Celery that runs pytest is the client, and the app's own side of the worker.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import importlib
+import json
 import os
 import pathlib
 import signal
+import ssl
 import sys
 import uuid
 
@@ -18,8 +22,12 @@ import pytest
 TESTS = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(TESTS / "support"), str(TESTS / "apps")]
 
-from brokers import MariaDB, PostgreSQL, RabbitMQ, Redis  # noqa: E402
+from brokers import MariaDB, PostgreSQL, RabbitMQ, Redis, free_port  # noqa: E402
+from ways import Certificates, Way, by_a_sentinel, through_a_socket, through_folders, with_a_user, with_tls  # noqa: E402
 from workers import PATIENCE, Worker, eventually  # noqa: E402, F401
+
+QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
+
 
 class Site:
     """A broker, a result backend, and the project as their client sees it."""
@@ -81,6 +89,31 @@ class Site:
             worker.destroy()
 
 
+class Fleet(Site):
+    """A worker of ours with Rust handlers and one of Celery's. Each has a queue of its own; ours has the default one."""
+
+    def __init__(self, broker: str, backend: str, directory: pathlib.Path, **conf) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("PROJ_CONF", json.dumps({"result_extended": True, **conf}))
+            super().__init__(broker, backend, directory)
+        self.theirs = f"{self.queue}-theirs"
+        self.queues = {"native": self.queue, "celery": self.theirs}
+
+    def start(self) -> "Fleet":
+        self.ours, theirs = (
+            self.worker("-c", "2", "-Q", queue, *QUIET, kind=kind, name=f"{kind}@test", ready=False)
+            for kind, queue in self.queues.items()
+        )
+        self.ours.wait_ready()
+        theirs.wait_ready()
+        eventually(lambda: set(self.pongs()) == {"native@test", "celery@test"}, "not all answer")
+        return self
+
+    def pongs(self) -> list[str]:
+        """Who answers."""
+        return [name for reply in self.proj.app.control.ping(timeout=5, limit=len(self.queues)) for name in reply]
+
+
 def given_to_a_stopped_child(site: Site, worker: Worker, log: pathlib.Path):
     """The number of the worker's only child, which is stopped, and the result of a task that it was given after that."""
     child = site.proj.pid.delay().get(timeout=PATIENCE)
@@ -105,9 +138,41 @@ def redis_server(one_redis):
 
 
 @pytest.fixture(scope="session")
-def rabbit_server():
-    with RabbitMQ() as server:
+def certificates(tmp_path_factory):
+    return Certificates(tmp_path_factory.mktemp("certificates"))
+
+
+@pytest.fixture(scope="session")
+def rabbit_server(certificates):
+    """On its `tls_port` it wants to see its clients' certificates."""
+    port, (cert, key) = free_port(), certificates.server
+    files = {"cacertfile": certificates.authority, "certfile": cert, "keyfile": key}
+    options = {**files, "verify": "verify_peer", "fail_if_no_peer_cert": "true"}
+    settings = {f"ssl_options.{name}": value for name, value in options.items()}
+    with RabbitMQ({"listeners.ssl.default": f"127.0.0.1:{port}", **settings}) as server:
+        server.tls_port = port
         yield server
+
+
+@pytest.fixture(scope="session")
+def way(request, certificates, tmp_path_factory):
+    """Finds the way that a scheme names. Servers are started when they are asked for first."""
+    cert, key = certificates.client
+    needed = {"ca_certs": certificates.authority, "certfile": cert, "keyfile": key, "cert_reqs": int(ssl.CERT_REQUIRED)}
+    rabbit = functools.partial(request.getfixturevalue, "rabbit_server")
+    ways = {
+        "redis": with_a_user,
+        "rediss": lambda: with_tls(certificates),
+        "redis+socket": lambda: through_a_socket(tmp_path_factory.mktemp("socket")),
+        "sentinel": by_a_sentinel,
+        "filesystem": lambda: contextlib.nullcontext(through_folders(tmp_path_factory.mktemp("folders"))),
+        "amqp": lambda: contextlib.nullcontext(Way(lambda _: rabbit().url())),
+        "amqps": lambda: contextlib.nullcontext(
+            Way(lambda _: f"amqps://guest:guest@127.0.0.1:{rabbit().tls_port}//", conf={"broker_use_ssl": needed})
+        ),
+    }
+    with contextlib.ExitStack() as stack:
+        yield functools.cache(lambda scheme: stack.enter_context(ways[scheme]()))
 
 
 @pytest.fixture(scope="session")

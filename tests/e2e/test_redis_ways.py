@@ -1,13 +1,16 @@
-"""The ways to a Redis server, for broker and results at once: sockets, users, TLS by URL and by settings, sentinels."""
+"""Ways to a Redis server that are not all in the URL: a user and TLS by settings, and a failover among sentinels.
+
+What is in the URL is in `test_brokers.py` and `test_results.py`.
+"""
 
 import json
 
 import pytest
 import redis as redis_py
-import trustme
 from conftest import PATIENCE, Site, eventually
 
 from brokers import Redis, Sentinel
+from ways import secure_redis
 
 
 @pytest.fixture
@@ -34,58 +37,21 @@ def works(site):
     return worker
 
 
-def test_a_unix_socket(site, tmp_path):
-    path = tmp_path / "redis.sock"
-    with Redis(unixsocket=path):
-        works(site(f"redis+socket://{path}?virtual_host=2", f"redis+socket://{path}?virtual_host=3"))
-
-
-@pytest.mark.parametrize("how", ["url", "settings"])
-def test_a_user_with_a_password(site, how):
+def test_a_user_by_settings(site):
     with Redis() as server:
         client = redis_py.Redis(port=server.port)
         client.acl_setuser("shop", enabled=True, passwords=["+p@ss/word"], keys="*", channels="*", commands=["+@all"])
         client.config_set("requirepass", "another")
-        address, user = f"127.0.0.1:{server.port}", "shop:p%40ss%2Fword@"
-        ours = (
-            site(f"redis://{user}{address}/0", f"redis://{user}{address}/1") if how == "url"
-            else site(f"redis://{user}{address}/0", f"redis://{address}/1", redis_username="shop", redis_password="p@ss/word")
-        )
-        worker = works(ours)
+        address = f"127.0.0.1:{server.port}"
+        broker = f"redis://shop:p%40ss%2Fword@{address}/0"
+        worker = works(site(broker, f"redis://{address}/1", redis_username="shop", redis_password="p@ss/word"))
         assert worker.terminate() == 0
         assert "p@ss" not in worker.text() and "p%40ss" not in worker.text()
 
 
-@pytest.fixture
-def secure_server(tmp_path):
-    """A server that speaks TLS only and wants to see its clients' certificates, and what they need for it."""
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
-    files = {}
-    for who in ("server", "client"):
-        issued = authority.issue_cert("127.0.0.1", "localhost")
-        issued.private_key_pem.write_to_path(tmp_path / f"{who}.key")
-        issued.cert_chain_pems[0].write_to_path(tmp_path / f"{who}.pem")
-        files |= {f"{who}_key": str(tmp_path / f"{who}.key"), f"{who}_cert": str(tmp_path / f"{who}.pem")}
-    with Redis(
-        tls_ca_cert_file=tmp_path / "ca.pem", tls_cert_file=files["server_cert"], tls_key_file=files["server_key"],
-        tls_auth_clients="yes",
-    ) as server:
-        server.needed = {
-            "ssl_cert_reqs": "required", "ssl_ca_certs": str(tmp_path / "ca.pem"),
-            "ssl_certfile": files["client_cert"], "ssl_keyfile": files["client_key"],
-        }
-        yield server
-
-
-@pytest.mark.parametrize("how", ["url", "settings"])
-def test_tls(site, secure_server, how):
-    address = f"rediss://127.0.0.1:{secure_server.port}"
-    if how == "url":
-        query = "&".join(f"{name}={value}" for name, value in secure_server.needed.items())
-        works(site(f"{address}/0?{query}", f"{address}/1?{query}"))
-    else:
-        needed = secure_server.needed
+def test_tls_by_settings(site, certificates):
+    with secure_redis(certificates) as server:
+        address, needed = f"rediss://127.0.0.1:{server.port}", certificates.needed_by_redis_py
         works(site(f"{address}/0", f"{address}/1", broker_use_ssl=needed, redis_backend_use_ssl=needed))
 
 

@@ -126,7 +126,11 @@ class Sentinel(Server):
 
 
 class RabbitMQ(Server):
-    """rabbitmq-server as a node of its own, with an epmd of its own."""
+    """rabbitmq-server as a node of its own, with an epmd of its own. `settings` are lines of its configuration."""
+
+    def __init__(self, settings: dict[str, str] | None = None) -> None:
+        super().__init__()
+        self.settings = settings or {}
 
     def start(self) -> None:
         self.distribution, self.epmd = free_port(), free_port()
@@ -135,7 +139,8 @@ class RabbitMQ(Server):
         self.helpers.append(epmd)
         wait_for_port(self.epmd, epmd)
         config = self.directory / "rabbitmq.conf"
-        config.write_text(f"listeners.tcp.default = 127.0.0.1:{self.port}\nloopback_users = none\nlog.console = true\n")
+        settings = {"listeners.tcp.default": f"127.0.0.1:{self.port}", "loopback_users": "none", "log.console": "true"}
+        config.write_text("".join(f"{name} = {value}\n" for name, value in {**settings, **self.settings}.items()))
         (self.directory / "enabled_plugins").write_text("[].\n")
         program = shutil.which("rabbitmq-server") or "/usr/lib/rabbitmq/bin/rabbitmq-server"
         direct = pathlib.Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
