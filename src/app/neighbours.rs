@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::{
     app::{AppError, Booted},
+    broker::Capabilities,
     control::{Mailbox, Node, NodeOptions, PythonCommands, Stand, Versions},
     event::{Clock, EventDispatcher},
     gossip::{Gossip, GossipOptions, Mingle, MingleOptions},
@@ -43,16 +44,21 @@ impl Booted {
     pub(super) fn neighbours(
         &self,
         options: &WorkerOptions,
-        driver: &'static str,
+        can: Capabilities,
         python_commands: Option<PythonCommands>,
         gossip: Option<GossipOptions>,
         events: &EventDispatcher,
         producer: &Producer,
     ) -> Neighbours {
+        // Without broadcasts Celery's worker has none of them either, and says nothing of it.
+        if !can.fanout {
+            return Neighbours { mingle: None, gossip: None, node: None, events: events.clone() };
+        }
         let exchange_type = events.exchange_type().clone();
         let gossip = gossip.map(|options| GossipOptions { exchange_type, ..options });
         let gossip = gossip.map(|options| Gossip::new(options, events.clone(), producer.clone()));
-        let node = self.remote_control().then(|| self.node_options(options, driver, python_commands, gossip.clone()));
+        let node =
+            self.remote_control().then(|| self.node_options(options, can.driver, python_commands, gossip.clone()));
         let mingle = (!self.args.without_mingle).then(|| self.mingle_options(options));
         Neighbours { mingle, gossip, node, events: events.clone() }
     }

@@ -36,9 +36,10 @@ fn transport(url: &str, settings: &BrokerSettings, per_consumer_qos: bool) -> Re
         "redis" | "rediss" | "redis+socket" | "socket" | "sentinel" => redis(url, settings),
         "amqp" | "amqps" | "pyamqp" => amqp(url, settings, per_consumer_qos),
         "filesystem" => filesystem(url, settings),
+        "sqs" => sqs(url, settings),
         other => Err(AppError::refused(
             format!("broker transport '{other}' is not supported"),
-            format!("use redis://, amqp:// or filesystem://, or {PYTHONS}"),
+            format!("use redis://, amqp://, sqs:// or filesystem://, or {PYTHONS}"),
         )),
     }
 }
@@ -85,4 +86,16 @@ fn filesystem(url: &str, settings: &BrokerSettings) -> Result<Arc<dyn Transport>
 #[cfg(not(feature = "filesystem"))]
 fn filesystem(_: &str, _: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
     Err(AppError::refused("this celery-rs was built without the feature 'filesystem'", "build it with that feature"))
+}
+
+#[cfg(feature = "sqs")]
+fn sqs(url: &str, settings: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
+    use crate::broker::sqs::{SqsOptions, SqsTransport};
+    let options = SqsOptions::from_settings(&settings.transport_options)?;
+    Ok(Arc::new(SqsTransport::new(url, options)?))
+}
+
+#[cfg(not(feature = "sqs"))]
+fn sqs(_: &str, _: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
+    Err(AppError::refused("this celery-rs was built without the feature 'sqs'", "build it with that feature"))
 }

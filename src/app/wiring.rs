@@ -70,7 +70,8 @@ impl Booted {
         let by_steward = self.by_steward(&signals);
         let boot_steps = self.boot_steps(&signals);
         let (backend, python_backend) = results.backend(by_steward.clone())?;
-        let driver = transports.first().map_or("amqp", |transport| transport.capabilities().driver);
+        let no_broker = || AppError::refused("broker_url names no broker", "set it");
+        let can = transports.first().ok_or_else(no_broker)?.capabilities();
         let is_redis = transports.iter().any(|transport| transport.capabilities().driver == "redis");
         let events = EventDispatcher::new(self.event_options(is_redis), self.clock(), publisher.clone());
         let producer = Producer::new(
@@ -84,7 +85,7 @@ impl Booted {
         let pool = pool.map(|pool| pool as Arc<dyn Pool>);
         let (door, inside) = (self.door.clone(), (pool.clone(), wires.stopping()));
         let python_commands = self.python_commands(&signals);
-        let neighbours = self.neighbours(&options, driver, python_commands, gossip, &events.0, &producer);
+        let neighbours = self.neighbours(&options, can, python_commands, gossip, &events.0, &producer);
         let subject =
             health.is_some().then(|| self.health_subject(&options, &wires, &events.0, backend.clone(), pool.clone()));
         let mut worker = Worker::new(Assembly {

@@ -10,7 +10,7 @@ mod backoff;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
 mod delivery;
-#[cfg(any(feature = "redis", feature = "filesystem"))]
+#[cfg(any(feature = "redis", feature = "filesystem", feature = "sqs"))]
 mod envelope;
 mod error;
 mod failover;
@@ -20,10 +20,12 @@ mod memory;
 mod publisher;
 #[cfg(feature = "redis")]
 pub mod redis;
-#[cfg(any(feature = "redis", feature = "filesystem"))]
+#[cfg(feature = "sqs")]
+pub mod sqs;
+#[cfg(any(feature = "redis", feature = "filesystem", feature = "sqs"))]
 mod topic;
 mod transport;
-#[cfg(any(feature = "redis", feature = "filesystem"))]
+#[cfg(any(feature = "redis", feature = "filesystem", feature = "sqs"))]
 mod transport_option;
 mod unacked;
 

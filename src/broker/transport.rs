@@ -12,7 +12,7 @@ use crate::{
 /// What a transport can do, where transports differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Capabilities {
-    /// kombu's `driver_type`: `amqp`, `redis`, `filesystem`, `memory`.
+    /// kombu's `driver_type`: `amqp`, `redis`, `sqs`, `filesystem`, `memory`.
     pub driver: &'static str,
     /// Whether fanout exchanges work (remote control, gossip).
     pub fanout: bool,

@@ -33,6 +33,10 @@ app.conf.update(
     ),
 )
 app.conf.update(json.loads(os.environ.get("PROJ_CONF", "{}")))
+for known in app.conf.broker_transport_options.get("predefined_queues", {}).values():
+    if "backoff_policy" in known:
+        # JSON has no numbers for keys.
+        known["backoff_policy"] = {int(count): seconds for count, seconds in known["backoff_policy"].items()}
 if os.environ.get("PROJ_POOL"):
     app.conf.worker_pool = os.environ["PROJ_POOL"]
 if os.environ.get("PROJ_SERIALIZER"):

@@ -1,4 +1,4 @@
-"""Private Redis, RabbitMQ, PostgreSQL and MariaDB servers on free ports, for the demo, the benchmark and the suites.
+"""Private Redis, RabbitMQ, SQS, PostgreSQL and MariaDB servers on free ports, for the demo, the benchmark and the suites.
 
 Each server lives in a directory of its own, is stopped on exit, and leaves nothing behind.
 """
@@ -12,6 +12,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -107,6 +108,23 @@ class Memcached(Server):
 
     def url(self) -> str:
         return f"cache+memcached://127.0.0.1:{self.port}/"
+
+
+class Sqs(Server):
+    """moto, which speaks SQS."""
+
+    def start(self) -> None:
+        self.spawn([sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(self.port)])
+
+    def client(self):
+        """boto3's, for this server."""
+        import boto3
+
+        keys = {"aws_access_key_id": "key", "aws_secret_access_key": "secret"}
+        return boto3.client("sqs", region_name="us-east-1", endpoint_url=f"http://127.0.0.1:{self.port}", **keys)
+
+    def url(self) -> str:
+        return f"sqs://key:secret@127.0.0.1:{self.port}//"
 
 
 class Sentinel(Server):

@@ -8,4 +8,5 @@ pub mod rabbitmq;
 pub mod redis_client;
 pub mod redis_server;
 pub mod sentinel;
+pub mod sqs_server;
 pub mod tls;
