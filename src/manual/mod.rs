@@ -11,6 +11,7 @@
 //! | [`prefork`] | Which processes are there, and what does each of them do? |
 //! | [`beat`] | Who sends the tasks of `beat_schedule`, and when? |
 //! | [`redis`] | Which keys are used, and how do Python workers share them? |
+//! | [`sqs`] | What of Amazon's queue service is used, and how long may a task take? |
 //! | [`filesystem`] | How do workers share folders in place of a server? |
 //! | [`database`] | Which databases keep results, and how? |
 //! | [`compatibility`] | Which behaviour of Celery's worker is there, and how is that known? |
@@ -46,6 +47,9 @@ pub mod beat {}
 
 #[doc = include_str!("redis.md")]
 pub mod redis {}
+
+#[doc = include_str!("sqs.md")]
+pub mod sqs {}
 
 #[doc = include_str!("filesystem.md")]
 pub mod filesystem {}

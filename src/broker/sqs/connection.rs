@@ -2,7 +2,6 @@
 //! when a request remains without an answer.
 
 use std::{
-    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
@@ -11,10 +10,7 @@ use std::{
 };
 
 use futures::future::{BoxFuture, join_all};
-use tokio::{
-    sync::{mpsc, watch},
-    time::timeout,
-};
+use tokio::{sync::mpsc, time::timeout};
 
 use crate::{
     broker::{
@@ -24,6 +20,7 @@ use crate::{
             exchange::Exchanges,
             keeper::{Keeper, Pace},
             ledger::Ledger,
+            link::Link,
             options::SqsOptions,
             poller::{Poller, Polling},
             publisher::Publisher,
@@ -41,33 +38,6 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// How long messages are hidden whose queue hides nothing: it is extended all the time, and a killed worker's come back soon.
 const LEAST_VISIBILITY: Duration = Duration::from_secs(30);
 
-/// Whether a connection lives, and why not.
-pub(super) struct Link {
-    ended: watch::Sender<Option<BrokerError>>,
-}
-
-impl Link {
-    /// Why it has ended.
-    pub fn reason(&self) -> Option<BrokerError> {
-        self.ended.borrow().clone()
-    }
-
-    /// Resolves when it has.
-    pub async fn ended(&self) {
-        // The sender is ours.
-        let _ = self.ended.subscribe().wait_for(Option::is_some).await;
-    }
-
-    /// Ends it. The first reason stays.
-    pub fn end(&self, why: BrokerError) {
-        self.ended.send_if_modified(|ended| {
-            let first = ended.is_none();
-            ended.get_or_insert(why);
-            first
-        });
-    }
-}
-
 /// A live connection.
 pub(super) struct SqsConnection {
     queues: Arc<Queues>,
@@ -77,7 +47,8 @@ pub(super) struct SqsConnection {
     settler: Arc<Settler>,
     pace: Arc<Pace>,
     link: Arc<Link>,
-    pollers: Mutex<HashMap<String, Arc<Poller>>>,
+    /// Those that have been told to stop as well, until they rest.
+    pollers: Mutex<Vec<Arc<Poller>>>,
     deliveries: Mutex<Option<Deliveries>>,
     /// None when it has ended.
     out: Mutex<Option<mpsc::Sender<Vec<Delivery>>>>,
@@ -93,7 +64,7 @@ impl SqsConnection {
     ) -> Result<Arc<Self>, BrokerError> {
         let queues = Arc::new(Queues::open(access, options.clone()).await?);
         ledger.inherit();
-        let link = Arc::new(Link { ended: watch::Sender::new(None) });
+        let link = Arc::new(Link::default());
         let (out, deliveries) = mpsc::channel(CAPACITY);
         let requeue_after = Duration::from_secs(options.wait_time_seconds.into());
         let settler =
@@ -127,12 +98,8 @@ impl SqsConnection {
         self.link.reason().map_or(Ok(()), Err)
     }
 
-    fn pollers(&self) -> MutexGuard<'_, HashMap<String, Arc<Poller>>> {
+    fn pollers(&self) -> MutexGuard<'_, Vec<Arc<Poller>>> {
         self.pollers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn all_pollers(&self) -> Vec<Arc<Poller>> {
-        self.pollers().values().cloned().collect()
     }
 
     async fn begin(&self, queue: &Queue) -> Result<(), BrokerError> {
@@ -146,8 +113,9 @@ impl SqsConnection {
         let out = out.ok_or_else(|| BrokerError::lost("connection closed"))?;
         self.pace.include(visibility);
         let mut pollers = self.pollers();
-        if !pollers.contains_key(&queue.name) {
-            pollers.insert(queue.name.clone(), Arc::new(Poller::start(self.polling.clone(), known, visibility, out)));
+        pollers.retain(|poller| !poller.is_at_rest());
+        if !pollers.iter().any(|poller| poller.receives(&queue.name)) {
+            pollers.push(Arc::new(Poller::start(self.polling.clone(), known, visibility, out)));
         }
         Ok(())
     }
@@ -159,7 +127,7 @@ impl SqsConnection {
     }
 
     async fn stop_pollers(&self) {
-        let pollers = self.all_pollers();
+        let pollers = self.pollers().clone();
         join_all(pollers.iter().map(|poller| poller.stop())).await;
     }
 
@@ -175,7 +143,10 @@ impl SqsConnection {
 
     async fn finish(&self) -> usize {
         self.stop_pollers().await;
-        let pollers = self.all_pollers();
+        let pollers = self.pollers().clone();
+        if !pollers.iter().all(|poller| poller.is_at_rest()) {
+            tracing::info!("Waiting for SQS to answer the last poll, or a message might stay hidden");
+        }
         let last_answers = join_all(pollers.iter().map(|poller| poller.rested()));
         futures::future::join(last_answers, self.settle_all()).await;
         let held = self.polling.ledger.take_held();
@@ -210,10 +181,8 @@ impl Connection for SqsConnection {
 
     fn cancel<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<(), BrokerError>> {
         Box::pin(async move {
-            let poller = self.pollers().remove(queue);
-            if let Some(poller) = poller {
-                poller.stop().await;
-            }
+            let pollers: Vec<_> = self.pollers().iter().filter(|poller| poller.receives(queue)).cloned().collect();
+            join_all(pollers.iter().map(|poller| poller.stop())).await;
             Ok(())
         })
     }

@@ -9,8 +9,8 @@ use std::{
 use tokio::{sync::Notify, time::sleep};
 
 use crate::broker::sqs::{
-    connection::Link,
     ledger::{Ledger, Receipt},
+    link::Link,
     settler::{BATCH, hide, whole},
 };
 

@@ -13,6 +13,7 @@ mod error;
 mod exchange;
 mod keeper;
 mod ledger;
+mod link;
 mod options;
 mod poller;
 mod predefined;

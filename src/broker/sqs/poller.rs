@@ -22,9 +22,9 @@ use crate::{
     broker::{
         Acker, BrokerError, Delivery, Tag, envelope,
         sqs::{
-            connection::Link,
             error::{broker_error, lost},
             ledger::{Ledger, Receipt},
+            link::Link,
             queue::SqsQueue,
             settler::{BATCH, give_back, whole},
         },
@@ -48,6 +48,7 @@ pub(super) struct Polling {
 
 /// A poller that runs.
 pub(super) struct Poller {
+    queue: Arc<str>,
     stop: CancellationToken,
     /// It, and the answer to a poll that nobody waits for any more.
     tasks: TaskTracker,
@@ -61,17 +62,27 @@ impl Poller {
         visibility: Duration,
         out: mpsc::Sender<Vec<Delivery>>,
     ) -> Self {
-        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let (name, stop, tasks) = (queue.name.clone(), CancellationToken::new(), TaskTracker::new());
         let poll = Poll { polling, queue, visibility, out, stop: stop.clone(), tasks: tasks.clone() };
         tasks.spawn(poll.run());
         tasks.close();
-        Self { stop, tasks }
+        Self { queue: name, stop, tasks }
     }
 
     /// Receives no more for the worker. Resolves when nothing more is taken from the queue, or soon.
     pub async fn stop(&self) {
         self.stop.cancel();
         let _ = timeout(BRIEFLY, self.tasks.wait()).await;
+    }
+
+    /// Whether it receives messages of this queue for the worker.
+    pub fn receives(&self, queue: &str) -> bool {
+        *self.queue == *queue && !self.stop.is_cancelled()
+    }
+
+    /// Whether the last poll has been answered.
+    pub fn is_at_rest(&self) -> bool {
+        self.tasks.is_empty()
     }
 
     /// Resolves when the last poll has been answered: SQS may hand out a message as long as it has not.

@@ -11,9 +11,9 @@ use tokio::{sync::Mutex, time::sleep};
 use crate::broker::{
     BrokerError, BrokerErrorKind, Settlement,
     sqs::{
-        connection::Link,
         error::{broker_error, lost},
         ledger::{Ledger, Receipt, Settled},
+        link::Link,
         queue::SqsQueue,
     },
 };
