@@ -11,9 +11,10 @@ use celery_rs::{
         BrokerErrorKind, Connection, Deliveries, Delivery, Transport,
         redis::{RedisOptions, RedisTransport},
     },
-    protocol::{Message, Queue, Route},
+    protocol::{Exchange, ExchangeType, Message, Queue, Route},
 };
 use support::{
+    proxy::Proxy,
     redis_client::{take, until},
     redis_server::RedisServer,
 };
@@ -92,6 +93,24 @@ async fn a_silent_server_is_noticed() {
     server.thaw();
     assert_eq!(reason.kind(), BrokerErrorKind::ConnectionLost);
     assert!(reason.to_string().contains("PING"), "{reason}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_silent_subscription_is_noticed() {
+    let server = RedisServer::start();
+    let proxy = Proxy::to(server.port()).await;
+    let options = RedisOptions { health_check_interval: Some(Duration::from_millis(100)), ..RedisOptions::default() };
+    let transport = RedisTransport::new(&format!("redis://127.0.0.1:{}/0", proxy.port()), options).expect("a good URL");
+    let connection = transport.connect().await.expect("connect");
+    let queue = Queue { exchange: Exchange::new("news", ExchangeType::Fanout), ..Queue::direct("listener") };
+    let mut broadcasts = connection.subscribe(&queue).await.expect("subscribe");
+    assert_eq!(proxy.connections(), 2, "one for messages and one for broadcasts");
+    proxy.silence(1);
+    let reason = connection.closed().await;
+    assert_eq!(reason.kind(), BrokerErrorKind::ConnectionLost);
+    assert!(reason.to_string().contains("PING"), "{reason}");
+    let ended = tokio::time::timeout(Duration::from_secs(60), broadcasts.recv()).await.expect("whoever reads is told");
+    assert!(ended.is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

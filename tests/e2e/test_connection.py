@@ -1,5 +1,6 @@
 """The broker's connection breaks: nothing runs twice, nothing hangs, and Celery's settings say what happens next."""
 
+import json
 import os
 import re
 import signal
@@ -316,3 +317,21 @@ def test_revoked_ids_are_as_many_as_told(redis_site, kind):
     for id_ in "abc":
         control.revoke(id_, destination=[name], reply=True, timeout=20, limit=1)
     assert sorted(control.inspect(destination=[name], timeout=20, limit=1).revoked()[name]) == ["b", "c"]
+
+
+def test_a_silent_subscription_is_noticed(redis_server, tmp_path):
+    """Only the connection for broadcasts is dead, and nobody has said so: the worker can be reached again soon."""
+    with Proxy(redis_server.port) as proxy:
+        site = Site(redis_server.url(0), redis_server.url(1), tmp_path)
+        conf = {"broker_transport_options": {"health_check_interval": 0.5}}
+        env = {"PROJ_BROKER": f"redis://127.0.0.1:{proxy.port}/0", "PROJ_CONF": json.dumps(conf)}
+        try:
+            worker = site.worker("-c", "1", "--without-mingle", "--without-gossip", env=env)
+            ping = lambda: site.proj.app.control.ping(timeout=2, limit=1)  # noqa: E731
+            assert eventually(ping) == [{"ours0@test": {"ok": "pong"}}]
+            assert proxy.silence(b"PSUBSCRIBE") == 1
+            eventually(lambda: worker.text().count("Connected to") == 2, "it did not notice")
+            assert "did not answer a PING" in worker.text()
+            assert eventually(ping) == [{"ours0@test": {"ok": "pong"}}]
+        finally:
+            site.destroy()

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test binary uses only a part of this")]
 
 pub mod fixtures;
+pub mod proxy;
 pub mod python;
 pub mod rabbitmq;
 #[cfg(feature = "redis")]

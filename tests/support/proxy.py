@@ -17,6 +17,10 @@ class Proxy:
         self.lock = threading.Lock()
         self.open = True
         self.sockets: set[socket.socket] = set()
+        #: Client and server of each connection, and the beginning of what each has said.
+        self.pairs: list[tuple[socket.socket, socket.socket]] = []
+        self.said: dict[socket.socket, bytes] = {}
+        self.silent: set[socket.socket] = set()
         #: How many connections were asked for, passed on or not.
         self.attempts = 0
         threading.Thread(target=self.accept, daemon=True).start()
@@ -43,6 +47,13 @@ class Proxy:
         with self.lock:
             self.open = True
 
+    def silence(self, word: bytes) -> int:
+        """Nothing passes any more where a client has said this word, and neither side is told; how many connections those are."""
+        with self.lock:
+            found = [pair for pair in self.pairs if pair[0] in self.sockets and word in self.said.get(pair[0], b"")]
+            self.silent.update(one for pair in found for one in pair)
+        return len(found)
+
     def accept(self) -> None:
         while True:
             try:
@@ -60,13 +71,19 @@ class Proxy:
                     client.close()
                     continue
                 self.sockets |= {client, server}
+                self.pairs.append((client, server))
             for source, sink in [(client, server), (server, client)]:
                 threading.Thread(target=self.pump, args=(source, sink), daemon=True).start()
 
     def pump(self, source: socket.socket, sink: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(1 << 16):
-                sink.sendall(data)
+                with self.lock:
+                    if len(said := self.said.get(source, b"")) < 1 << 16:
+                        self.said[source] = said + data
+                    is_silent = source in self.silent
+                if not is_silent:
+                    sink.sendall(data)
         for one in (source, sink):
             with contextlib.suppress(OSError):
                 one.shutdown(socket.SHUT_RDWR)

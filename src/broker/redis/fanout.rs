@@ -54,11 +54,15 @@ impl Fanout {
         Ok(deliveries)
     }
 
-    /// Resolves when nobody reads the stream of this queue any more, and unsubscribes it.
+    /// Resolves when nobody reads the stream of this queue any more, and unsubscribes it; or when the link has ended, and the
+    /// stream with it.
     pub async fn abandoned(&self, queue: &str, exchange: &str) {
         let out = self.listeners().get(exchange).filter(|l| *l.queue == *queue).map(|l| l.out.clone());
         let Some(out) = out else { return };
-        out.closed().await;
+        tokio::select! {
+            () = out.closed() => {}
+            _ = self.link.lifeline.ended() => return,
+        }
         let pattern = {
             let mut listeners = self.listeners();
             let still_ours = listeners.get(exchange).is_some_and(|l| l.out.same_channel(&out));
