@@ -129,6 +129,8 @@ fn broker(node: &Node) -> Value {
     let first = settings.read_urls.first().map(String::as_str).unwrap_or_default();
     let url = ConnectionUrl::parse(first).ok();
     let user = url.as_ref().and_then(|url| url.user.clone());
+    let named = url.as_ref().and_then(|url| url.query.iter().find(|(name, _)| name == "login_method"));
+    let login_method = named.map(|(_, method)| method.clone()).or_else(|| settings.login_method.clone());
     let path = url.as_ref().and_then(|url| url.path.clone()).filter(|path| !path.is_empty());
     let (port, vhost, default_user, login) = match node.options.transport {
         "redis" => (6379, "0", None, None),
@@ -150,7 +152,7 @@ fn broker(node: &Node) -> Value {
         ("transport", url.map_or_else(|| node.options.transport.to_owned(), |url| url.scheme).into()),
         ("connect_timeout", whole_seconds(settings.connection_timeout)),
         ("transport_options", Value::Map(masked(&settings.transport_options))),
-        ("login_method", settings.login_method.clone().or(login.map(str::to_owned)).into()),
+        ("login_method", login_method.or_else(|| login.map(str::to_owned)).into()),
         ("uri_prefix", Value::Null),
         ("heartbeat", heartbeat.map_or(Value::Int(0), whole_seconds)),
         ("failover_strategy", settings.failover_strategy.as_str().into()),

@@ -146,9 +146,9 @@ class Sentinel(Server):
 class RabbitMQ(Server):
     """rabbitmq-server as a node of its own, with an epmd of its own. `settings` are lines of its configuration."""
 
-    def __init__(self, settings: dict[str, str] | None = None) -> None:
+    def __init__(self, settings: dict[str, str] | None = None, plugins: tuple[str, ...] = ()) -> None:
         super().__init__()
-        self.settings = settings or {}
+        self.settings, self.plugins = settings or {}, plugins
 
     def start(self) -> None:
         self.distribution, self.epmd = free_port(), free_port()
@@ -159,7 +159,7 @@ class RabbitMQ(Server):
         config = self.directory / "rabbitmq.conf"
         settings = {"listeners.tcp.default": f"127.0.0.1:{self.port}", "loopback_users": "none", "log.console": "true"}
         config.write_text("".join(f"{name} = {value}\n" for name, value in {**settings, **self.settings}.items()))
-        (self.directory / "enabled_plugins").write_text("[].\n")
+        (self.directory / "enabled_plugins").write_text(f"[{','.join(self.plugins)}].\n")
         program = shutil.which("rabbitmq-server") or "/usr/lib/rabbitmq/bin/rabbitmq-server"
         direct = pathlib.Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
         self.spawn(

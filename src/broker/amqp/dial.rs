@@ -65,8 +65,17 @@ impl Dialer {
         let connection = tokio::time::timeout(self.timeout, connecting)
             .await
             .map_err(|_| BrokerError::lost(format!("cannot connect to {}: timed out", self.uri)))?
-            .map_err(|error| error::connecting(&self.uri, &error))?;
+            .map_err(|error| self.not_connected(&error, found.get()))?;
         Ok((connection, found.get().cloned().unwrap_or_default()))
+    }
+
+    /// A server that is asked for a mechanism that it does not have only hangs up.
+    fn not_connected(&self, error: &lapin::Error, server: Option<&Server>) -> BrokerError {
+        let wanted = self.login_method.as_str();
+        match server.filter(|server| server.lacks(wanted)) {
+            Some(server) => error::no_mechanism(&self.uri, wanted, &server.mechanisms),
+            None => error::connecting(&self.uri, error),
+        }
     }
 
     /// What makes the socket; called from lapin's own thread.

@@ -20,6 +20,14 @@ pub(super) fn connecting(uri: &str, error: &Error) -> BrokerError {
     }
 }
 
+/// The server does not offer the SASL mechanism, in py-amqp's words. It may once its plugin is there: so it is for Celery.
+pub(super) fn no_mechanism(uri: &str, wanted: &str, offered: &[String]) -> BrokerError {
+    BrokerError::lost(format!(
+        "cannot connect to {uri}: Couldn't find appropriate auth mechanism (can offer: {wanted}; available: {})",
+        offered.join(", ")
+    ))
+}
+
 /// A name too long for AMQP.
 pub(super) fn too_long(what: &str) -> BrokerError {
     BrokerError::refused(format!("{what} is longer than the 255 bytes that AMQP allows"))

@@ -20,6 +20,15 @@ pub enum LoginMethod {
 }
 
 impl LoginMethod {
+    /// Its SASL name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "PLAIN",
+            Self::AmqPlain => "AMQPLAIN",
+            Self::External => "EXTERNAL",
+        }
+    }
+
     /// By its SASL name.
     ///
     /// # Errors

@@ -10,9 +10,16 @@ const FRAME_LIMIT: usize = 64 * 1024;
 pub(super) struct Server {
     pub(super) product: String,
     pub(super) version: String,
+    /// The SASL mechanisms that it offers, in its order.
+    pub(super) mechanisms: Vec<String>,
 }
 
 impl Server {
+    /// Whether it has said which mechanisms it offers, and this is none of them.
+    pub(super) fn lacks(&self, mechanism: &str) -> bool {
+        !self.mechanisms.is_empty() && !self.mechanisms.iter().any(|offered| offered == mechanism)
+    }
+
     /// Whether `basic.qos` has to say `global` for the window to be the channel's: RabbitMQ since 3.3 took the word for
     /// something else, and 4.0 no longer has shared windows.
     pub(super) fn wants_global_qos(&self) -> bool {
@@ -53,11 +60,11 @@ fn frame_size(bytes: &[u8]) -> Option<usize> {
     Some(u32::from_be_bytes(size.try_into().ok()?) as usize)
 }
 
-/// `connection.start`: class 10, method 10, two version octets, then the server's properties.
+/// `connection.start`: class 10, method 10, two version octets, the server's properties, its mechanisms with spaces between.
 fn server_of(payload: &[u8]) -> Option<Server> {
     let mut rest = payload.strip_prefix(&[0, 10, 0, 10])?.get(2..)?;
     let length = take_u32(&mut rest)?;
-    let mut table = rest.get(..length)?;
+    let mut table = take(&mut rest, length)?;
     let mut server = Server::default();
     while !table.is_empty() {
         let name_length = take(&mut table, 1)?[0] as usize;
@@ -70,6 +77,9 @@ fn server_of(payload: &[u8]) -> Option<Server> {
             _ => {}
         }
     }
+    let length = take_u32(&mut rest)?;
+    let mechanisms = String::from_utf8_lossy(take(&mut rest, length)?);
+    server.mechanisms = mechanisms.split_whitespace().map(str::to_owned).collect();
     Some(server)
 }
 
@@ -115,8 +125,10 @@ mod tests {
             table.extend(*value);
         }
         let mut payload = vec![0, 10, 0, 10, 0, 9];
-        payload.extend((table.len() as u32).to_be_bytes());
-        payload.extend(table);
+        for part in [&table[..], b"AMQPLAIN PLAIN", b"en_US"] {
+            payload.extend((part.len() as u32).to_be_bytes());
+            payload.extend(part);
+        }
         let mut frame = vec![1, 0, 0];
         frame.extend((payload.len() as u32).to_be_bytes());
         frame.extend(payload);
@@ -133,8 +145,10 @@ mod tests {
             frame(&[("capabilities", b'F', nested), ("product", b'S', b"RabbitMQ"), ("version", b'S', b"3.10.8")]);
         let done = bytes.iter().position(|byte| sniffer.feed(&[*byte]));
         assert_eq!(done, Some(bytes.len() - 2));
-        let server = Server { product: "RabbitMQ".to_owned(), version: "3.10.8".to_owned() };
+        let mechanisms = vec!["AMQPLAIN".to_owned(), "PLAIN".to_owned()];
+        let server = Server { product: "RabbitMQ".to_owned(), version: "3.10.8".to_owned(), mechanisms };
         assert_eq!(found.get(), Some(&server));
+        assert!(server.lacks("EXTERNAL") && !server.lacks("PLAIN") && !Server::default().lacks("PLAIN"));
     }
 
     #[test]
@@ -157,7 +171,7 @@ mod tests {
             ("LavinMQ", "3.9", false),
         ];
         for (product, version, global) in table {
-            let server = Server { product: product.to_owned(), version: version.to_owned() };
+            let server = Server { product: product.to_owned(), version: version.to_owned(), ..Server::default() };
             assert_eq!(server.wants_global_qos(), global, "{product} {version}");
         }
     }
