@@ -9,7 +9,7 @@ use crate::{
         App, AppError, Booted, EmbeddedBeat,
         boot::{launch, object},
         quorum::has_quorum_queue,
-        transports::transports,
+        transports::write_transports,
     },
     beat::{Beat, BeatPublisher, Entry, Kept, Reckoning, Scheduler, Store, now},
     broker::{Publish, Transport},
@@ -83,10 +83,9 @@ impl App {
             Described::Celerys { reason, interpreter } => return Ok(BeatPlan::Celerys { reason, interpreter }),
         };
         // The environment has been heard where the app was loaded.
-        let mut settings = Settings::resolve(Layers::new(object(&manifest.settings)?, &(), Vec::new()))?;
-        settings.broker.read_urls.clone_from(&settings.broker.write_urls);
+        let settings = Settings::resolve(Layers::new(object(&manifest.settings)?, &(), Vec::new()))?;
         let queues = Queues::from_manifest(&settings.task, &json::parse(&manifest.queues)?, &manifest.consume_from)?;
-        let transports = match transports(&settings.broker, false) {
+        let transports = match write_transports(&settings.broker) {
             Ok(transports) => transports,
             Err(error) => {
                 let interpreter = interpreter(&object(&manifest.beat)?);
@@ -199,7 +198,7 @@ fn producer_settings(settings: &Settings, queues: Queues) -> Result<ProducerSett
     let routes = Routes::from_value(&settings.layers.value("task_routes").0)?;
     let zone = TimeZone::parse(settings.timezone.as_deref(), settings.enable_utc)?;
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
-    let delays = has_quorum_queue(&settings.broker, &queues);
+    let delays = has_quorum_queue(&settings.broker.write_urls, &queues);
     let base = ProducerSettings::new(&settings.task, queues, routes, zone, &hostname);
     Ok(ProducerSettings { native_delayed_delivery: delays, ..base })
 }

@@ -10,7 +10,7 @@ use crate::{
         plan::{Plan, Results},
     },
     broker::Publish,
-    config::{Pool, Refusal, Settings, Strings, WorkerArgs, url},
+    config::{BrokerSettings, Pool, Refusal, Settings, Strings, WorkerArgs, url},
     ipc::PoolKind,
     worker::Wires,
 };
@@ -75,10 +75,10 @@ impl App {
 impl Diagnosis {
     fn tell(&mut self, booted: &Booted, faults: Vec<AppError>) {
         let publisher: Arc<dyn Publish> = Wires::default().publisher();
-        let Plan { transports, quorum_queues, options, results, producer, gossip, beat } = booted.plan(&publisher);
+        let Plan { brokers, quorum_queues, options, results, producer, gossip, beat } = booted.plan(&publisher);
         faults.iter().for_each(|fault| self.refuse(fault));
-        if self.accepts(transports).is_some() {
-            self.in_rust("broker", url::broker_uri(&booted.settings.broker.read_urls.join(";")));
+        if self.accepts(brokers).is_some() {
+            self.in_rust("broker", broker(&booted.settings.broker));
         }
         self.accepts(quorum_queues);
         self.accepts(options);
@@ -159,6 +159,13 @@ impl Diagnosis {
             self.refused.push(refusal);
         }
     }
+}
+
+/// Where the worker consumes, and where it publishes if that is elsewhere.
+fn broker(settings: &BrokerSettings) -> String {
+    let uri = |urls: &[String]| url::broker_uri(&urls.join(";"));
+    let read = uri(&settings.read_urls);
+    if settings.has_two() { format!("{read} to read, {} to write", uri(&settings.write_urls)) } else { read }
 }
 
 /// Those of the app by name, and how many there are of Celery's.

@@ -11,7 +11,7 @@ use super::plan::{Plan, Results};
 use crate::{
     app::{App, AppError},
     backend::{Format, ResultBackend, memory::MemoryBackend},
-    broker::{MemoryBroker, MemoryTransport, Publish},
+    broker::{Brokers, MemoryBroker, MemoryTransport, Publish},
     config::WorkerArgs,
     producer::{Apply, Producer},
     protocol::{ResultMeta, Signature},
@@ -51,7 +51,7 @@ impl App {
         let publisher: Arc<dyn Publish> = wires.publisher();
         let backend = Arc::new(MemoryBackend::new(Format::default()));
         let plan = Plan {
-            transports: Ok(vec![Arc::new(MemoryTransport::new(MemoryBroker::new()))]),
+            brokers: Ok(Brokers { read: vec![Arc::new(MemoryTransport::new(MemoryBroker::new()))], write: None }),
             results: Ok(Results::Ours(backend.clone())),
             ..booted.plan(&publisher)
         };

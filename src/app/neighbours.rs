@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    app::{AppError, Booted},
+    app::{AppError, Booted, wiring::event_exchange_type},
     broker::Capabilities,
     control::{Mailbox, Node, NodeOptions, PythonCommands, Stand, Versions},
     event::{Clock, EventDispatcher},
@@ -54,7 +54,7 @@ impl Booted {
         if !can.fanout {
             return Neighbours { mingle: None, gossip: None, node: None, events: events.clone() };
         }
-        let exchange_type = events.exchange_type().clone();
+        let exchange_type = event_exchange_type(can.driver);
         let gossip = gossip.map(|options| GossipOptions { exchange_type, ..options });
         let gossip = gossip.map(|options| Gossip::new(options, events.clone(), producer.clone()));
         let node =

@@ -5,9 +5,9 @@
 use std::sync::Arc;
 
 use crate::{
-    app::{AppError, Booted, beat::Described, transports::transports},
+    app::{AppError, Booted, beat::Described, transports::brokers},
     backend::{self, BackendError, BackendOptions, ResultBackend},
-    broker::{Publish, Transport},
+    broker::{Brokers, Publish},
     gossip::GossipOptions,
     ipc::Manifest,
     producer::ProducerSettings,
@@ -20,7 +20,7 @@ const DATABASE_BACKEND: &str = "celery.backends.database.DatabaseBackend";
 
 /// Part by part.
 pub(super) struct Plan {
-    pub(super) transports: Result<Vec<Arc<dyn Transport>>, AppError>,
+    pub(super) brokers: Result<Brokers, AppError>,
     /// None without such queues.
     pub(super) quorum_queues: Result<Option<QuorumQueues>, AppError>,
     pub(super) options: Result<WorkerOptions, AppError>,
@@ -63,7 +63,7 @@ impl Booted {
         let timezone =
             || Ok::<_, AppError>(TimeZone::parse(self.settings.timezone.as_deref(), self.settings.enable_utc)?);
         Plan {
-            transports: transports(&self.settings.broker, self.has_static_prefetch()),
+            brokers: brokers(&self.settings.broker, self.has_static_prefetch()),
             quorum_queues: self.quorum_queues(),
             options: timezone().and_then(|timezone| self.worker_options(timezone)),
             results: self.results(publisher.clone()),

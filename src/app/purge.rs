@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    app::{AppError, Booted, transports::transports},
+    app::{AppError, Booted, transports::write_transports},
     broker::{BrokerError, Connection, Failover, Transport},
 };
 
@@ -14,7 +14,7 @@ impl Booted {
     /// # Errors
     /// The broker cannot be reached or does not allow it.
     pub async fn purge(&self) -> Result<u64, AppError> {
-        let transports = transports(&self.settings.broker, false)?;
+        let transports = write_transports(&self.settings.broker)?;
         let connection = self.connect_to_purge(&transports).await?;
         let mut count = 0;
         for queue in self.queues.consume_from() {

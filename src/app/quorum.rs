@@ -2,7 +2,7 @@
 
 use crate::{
     app::{AppError, Booted},
-    config::{BrokerSettings, Queues, url},
+    config::{Queues, url},
     serialization::{Map, Value},
     worker::QuorumQueues,
 };
@@ -10,7 +10,7 @@ use crate::{
 impl Booted {
     /// Whether each consumer is to have a prefetch window of its own, which nobody can change while it runs.
     pub(super) fn has_static_prefetch(&self) -> bool {
-        self.settings.worker.detect_quorum_queues && has_quorum_queue(&self.settings.broker, &self.queues)
+        self.settings.worker.detect_quorum_queues && has_quorum_queue(&self.settings.broker.read_urls, &self.queues)
     }
 
     /// What joins each connection because of them.
@@ -19,7 +19,7 @@ impl Booted {
     /// When `broker_native_delayed_delivery_queue_type` is no type of a queue.
     pub(super) fn quorum_queues(&self) -> Result<Option<QuorumQueues>, AppError> {
         let broker = &self.settings.broker;
-        if !has_quorum_queue(broker, &self.queues) {
+        if ![&broker.read_urls, &broker.write_urls].into_iter().any(|urls| has_quorum_queue(urls, &self.queues)) {
             return Ok(None);
         }
         let queue_type = broker.native_delayed_delivery_queue_type.clone();
@@ -33,14 +33,14 @@ impl Booted {
             queues: self.queues.iter().cloned().collect(),
             queue_type,
             static_prefetch: self.has_static_prefetch(),
-            uri: url::broker_uri(&broker.read_urls.join(";")),
+            uri: url::broker_uri(&broker.write_urls.join(";")),
         }))
     }
 }
 
-/// Whether one of the queues, consumed or not, is a quorum queue on a broker that has such.
-pub(super) fn has_quorum_queue(broker: &BrokerSettings, queues: &Queues) -> bool {
+/// Whether one of the queues, consumed or not, is a quorum queue, and these URLs are of a broker that has such.
+pub(super) fn has_quorum_queue(urls: &[String], queues: &Queues) -> bool {
     let is_quorum = |arguments: &Map| arguments.get("x-queue-type").and_then(Value::as_str) == Some("quorum");
-    let scheme = broker.read_urls.first().and_then(|url| url.split("://").next());
+    let scheme = urls.first().and_then(|url| url.split("://").next());
     matches!(scheme, Some("amqp" | "amqps" | "pyamqp")) && queues.iter().any(|queue| is_quorum(&queue.arguments))
 }

@@ -1,33 +1,42 @@
-//! The broker's failover list as transports, from the settings.
+//! The brokers' failover lists as transports, from the settings.
 
 use std::sync::Arc;
 
 use crate::{
     app::AppError,
-    broker::Transport,
+    broker::{Brokers, Transport},
     config::{BrokerSettings, PYTHONS},
 };
 
-/// One transport per URL of `broker_read_url`. The worker publishes through the connection that it consumes from.
-/// `per_consumer_qos`: whether each consumer on RabbitMQ is to have a prefetch window of its own.
+/// Where the worker consumes and where it publishes. `per_consumer_qos`: whether each consumer on RabbitMQ is to have a
+/// prefetch window of its own.
 ///
 /// # Errors
-/// A URL whose transport only Python has, options that cannot be honoured, different brokers for reading and writing.
-pub(super) fn transports(
+/// A URL whose transport only Python has, options that cannot be honoured.
+pub(super) fn brokers(settings: &BrokerSettings, per_consumer_qos: bool) -> Result<Brokers, AppError> {
+    let read = transports(&settings.read_urls, settings, per_consumer_qos)?;
+    let write = settings.has_two().then(|| write_transports(settings)).transpose()?;
+    Ok(Brokers { read, write })
+}
+
+/// One transport per URL of `broker_write_url`: for all that only publishes, and for `--purge`.
+///
+/// # Errors
+/// As with [`brokers`].
+pub(super) fn write_transports(settings: &BrokerSettings) -> Result<Vec<Arc<dyn Transport>>, AppError> {
+    transports(&settings.write_urls, settings, false)
+}
+
+fn transports(
+    urls: &[String],
     settings: &BrokerSettings,
     per_consumer_qos: bool,
 ) -> Result<Vec<Arc<dyn Transport>>, AppError> {
-    if settings.read_urls != settings.write_urls {
-        return Err(AppError::refused(
-            "broker_write_url differs from broker_read_url, but celery-rs publishes through the connection it consumes from",
-            format!("set broker_url alone, or {PYTHONS}"),
-        ));
-    }
     // Sentinels of one master: together they are one broker.
-    if settings.read_urls.first().is_some_and(|url| url.starts_with("sentinel://")) {
-        return Ok(vec![transport(&settings.read_urls.join(";"), settings, per_consumer_qos)?]);
+    if urls.first().is_some_and(|url| url.starts_with("sentinel://")) {
+        return Ok(vec![transport(&urls.join(";"), settings, per_consumer_qos)?]);
     }
-    settings.read_urls.iter().map(|url| transport(url, settings, per_consumer_qos)).collect()
+    urls.iter().map(|url| transport(url, settings, per_consumer_qos)).collect()
 }
 
 fn transport(url: &str, settings: &BrokerSettings, per_consumer_qos: bool) -> Result<Arc<dyn Transport>, AppError> {

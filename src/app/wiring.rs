@@ -60,8 +60,8 @@ impl Booted {
         plan: Plan,
     ) -> Result<(Worker, Option<EmbeddedBeat>), AppError> {
         let health = self.health_server()?;
-        let Plan { transports, quorum_queues, options, results, producer, gossip, beat } = plan;
-        let (transports, options, results, producer, gossip) = (transports?, options?, results?, producer?, gossip?);
+        let Plan { brokers, quorum_queues, options, results, producer, gossip, beat } = plan;
+        let (brokers, options, results, producer, gossip) = (brokers?, options?, results?, producer?, gossip?);
         let quorum_queues = quorum_queues?.map(|hook| Arc::new(hook) as Arc<dyn SessionHook>);
         let hooks = Hooks { declared: quorum_queues.into_iter().collect(), ..Hooks::default() };
         let pool = self.pool(&options);
@@ -71,9 +71,9 @@ impl Booted {
         let boot_steps = self.boot_steps(&signals);
         let (backend, python_backend) = results.backend(by_steward.clone())?;
         let no_broker = || AppError::refused("broker_url names no broker", "set it");
-        let can = transports.first().ok_or_else(no_broker)?.capabilities();
-        let is_redis = transports.iter().any(|transport| transport.capabilities().driver == "redis");
-        let events = EventDispatcher::new(self.event_options(is_redis), self.clock(), publisher.clone());
+        let can = brokers.reads_from().ok_or_else(no_broker)?;
+        let written = brokers.writes_to().ok_or_else(no_broker)?;
+        let events = EventDispatcher::new(self.event_options(written.driver), self.clock(), publisher.clone());
         let producer = Producer::new(
             publisher,
             producer,
@@ -93,7 +93,7 @@ impl Booted {
             software_version: self.celery_version().to_owned(),
             options,
             registry: self.registry,
-            transports,
+            brokers,
             wires,
             backend,
             completion,
@@ -184,19 +184,19 @@ impl Booted {
             timezone,
             inherit_parent_priority: self.settings.layers.value("task_inherit_parent_priority").0.is_truthy(),
             send_sent_event: task.send_sent_event,
-            native_delayed_delivery: has_quorum_queue(&self.settings.broker, &self.queues),
+            native_delayed_delivery: has_quorum_queue(&self.settings.broker.write_urls, &self.queues),
             origin: self.origin(),
             oid: uuid::Uuid::new_v4().to_string(),
             exec_options: self.exec_options(),
         })
     }
 
-    fn event_options(&self, is_redis: bool) -> EventOptions {
+    fn event_options(&self, driver: &str) -> EventOptions {
         let task_events = self.resolved.truth("task_events").unwrap_or(self.settings.worker.send_task_events);
         EventOptions {
             hostname: self.hostname().to_owned(),
             exchange: self.settings.event.exchange.clone(),
-            exchange_type: if is_redis { ExchangeType::Fanout } else { ExchangeType::Topic },
+            exchange_type: event_exchange_type(driver),
             serializer: self.settings.event.serializer.clone(),
             task_events,
             enabled: task_events || !self.args.without_heartbeat || !self.args.without_gossip,
@@ -301,6 +301,11 @@ impl Booted {
         pool.proc_alive_timeout = self.settings.worker.proc_alive_timeout;
         Some(PreforkPool::staffed(zygote, pool))
     }
+}
+
+/// Of the exchange of events, where this is the driver (`celery/events/event.py:get_exchange`).
+pub(super) fn event_exchange_type(driver: &str) -> ExchangeType {
+    if driver == "redis" { ExchangeType::Fanout } else { ExchangeType::Topic }
 }
 
 /// Resolves when the pool cannot go on.

@@ -7,6 +7,7 @@ mod acker;
 #[cfg(feature = "amqp")]
 pub mod amqp;
 mod backoff;
+mod brokers;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
 mod delivery;
@@ -18,6 +19,7 @@ mod failover;
 pub mod filesystem;
 mod memory;
 mod publisher;
+mod read_write;
 #[cfg(feature = "redis")]
 pub mod redis;
 #[cfg(feature = "sqs")]
@@ -31,10 +33,12 @@ mod unacked;
 
 pub use acker::{Acker, Settle, Settlement, Tag};
 pub use backoff::Backoff;
+pub use brokers::Brokers;
 pub use delivery::{Deliveries, Delivery, MalformedMessage};
 pub use error::{BrokerError, BrokerErrorKind};
 pub use failover::{Failover, NextAttempt};
 pub use memory::{MemoryBroker, MemoryTransport};
 pub use publisher::Publish;
+pub use read_write::ReadWrite;
 pub use transport::{Capabilities, Connection, Transport};
 pub use unacked::Unacked;

@@ -240,7 +240,7 @@ fn banner(args: &WorkerArgs, booted: &Booted) -> Banner {
         platform: booted.about.platform.clone(),
         timestamp: chrono::Local::now().format("%Y-%m-%d %H:%M:%S").to_string(),
         app: booted.about.app.clone(),
-        transport: url::broker_uri(&settings.broker.read_urls.join(";")),
+        transport: url::broker_uri(&settings.broker.write_urls.join(";")),
         results: url::backend_uri(settings.result.backend.as_deref()),
         concurrency: booted.concurrency_line(),
         pool: settings.worker.pool.module().to_owned(),

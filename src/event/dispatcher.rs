@@ -91,11 +91,6 @@ impl EventDispatcher {
         self.inner.task_group.swap(on, Ordering::Relaxed) != on
     }
 
-    /// The type of the exchange that they go to, and come from.
-    pub fn exchange_type(&self) -> &ExchangeType {
-        &self.inner.options.exchange_type
-    }
-
     /// The logical clock that stamps the events.
     pub fn clock(&self) -> &Clock {
         &self.inner.clock

@@ -48,7 +48,7 @@ use tracing::{error, warn};
 
 use crate::{
     backend::ResultBackend,
-    broker::{Connection, Transport},
+    broker::{Brokers, Connection},
     event::{EventDispatcher, EventPump, WorkerStats},
     ipc::SavedState,
     pool::{NativePool, Pool},
@@ -120,8 +120,8 @@ pub struct Assembly {
     pub options: WorkerOptions,
     /// The tasks.
     pub registry: Arc<Registry>,
-    /// The broker's failover list.
-    pub transports: Vec<Arc<dyn Transport>>,
+    /// Where to consume and to publish.
+    pub brokers: Brokers,
     /// The wires that backend and producer already hang on.
     pub wires: Wires,
     /// Where results go.
@@ -180,7 +180,7 @@ impl Worker {
         let Assembly {
             mut options,
             registry,
-            transports,
+            brokers,
             wires,
             backend,
             completion,
@@ -207,9 +207,9 @@ impl Worker {
             tokio::spawn(heart.beat())
         });
         let session = Session {
-            eager: eager_driver(&mut options, &transports),
+            eager: eager_driver(&mut options, &brokers),
             begins_paused: options.disable_prefetch,
-            transports,
+            brokers,
             policy: options.connection.clone(),
             queues: self.queues.subscribe(),
             hostname: options.hostname.clone(),
@@ -257,8 +257,8 @@ impl Worker {
 }
 
 /// The driver that cannot do without prefetch although it is told to; the worker does not try then.
-fn eager_driver(options: &mut WorkerOptions, transports: &[Arc<dyn Transport>]) -> Option<&'static str> {
-    let mut able = transports.iter().map(|transport| transport.capabilities());
+fn eager_driver(options: &mut WorkerOptions, brokers: &Brokers) -> Option<&'static str> {
+    let mut able = brokers.read.iter().map(|transport| transport.capabilities());
     let eager = able.find(|can| options.disable_prefetch && !can.disable_prefetch)?;
     options.disable_prefetch = false;
     Some(eager.driver)

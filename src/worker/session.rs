@@ -11,7 +11,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    broker::{Backoff, BrokerError, BrokerErrorKind, Connection, Deliveries, Failover, NextAttempt, Transport},
+    broker::{
+        Backoff, BrokerError, BrokerErrorKind, Brokers, Connection, Deliveries, Failover, NextAttempt, ReadWrite,
+        Transport,
+    },
     protocol::Queue,
     worker::{
         main_signals::MainSignals,
@@ -50,8 +53,8 @@ pub enum SessionEvent {
 
 /// Everything a session needs; consumed by [`Session::run`].
 pub struct Session {
-    /// The failover list, in order.
-    pub transports: Vec<Arc<dyn Transport>>,
+    /// Where to consume and to publish.
+    pub brokers: Brokers,
     /// When to try again.
     pub policy: ConnectionPolicy,
     /// What to consume; changed by `add_consumer` and `cancel_consumer`, read at each connect.
@@ -136,19 +139,35 @@ impl Session {
         }
     }
 
-    /// Goes over the failover list, waiting only after as many attempts as it has brokers.
+    /// To the broker to consume from, and then to the one to publish to if that is another one, as Celery's steps do.
     async fn connect(&self, again: bool) -> Result<Arc<dyn Connection>, BrokerError> {
-        let mut failover = Failover::new(&self.transports, self.policy.failover, self.policy.max_retries);
+        let (reader, uri) = self.connect_to(&self.brokers.read, again).await?;
+        info!(target: "celery.worker.consumer.connection", "Connected to {uri}");
+        let Some(write) = &self.brokers.write else { return Ok(reader) };
+        // By then Celery does not count it as the first attempt of a start any more.
+        match self.connect_to(write, true).await {
+            Ok((writer, _)) => Ok(Arc::new(ReadWrite::new(reader, writer))),
+            Err(failure) => {
+                reader.abandon().await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// Goes over the failover list, waiting only after as many attempts as it has brokers. Also tells which one has answered.
+    async fn connect_to(
+        &self,
+        transports: &[Arc<dyn Transport>],
+        again: bool,
+    ) -> Result<(Arc<dyn Connection>, String), BrokerError> {
+        let mut failover = Failover::new(transports, self.policy.failover, self.policy.max_retries);
         loop {
             self.metrics.set_link(LinkPhase::Connecting);
             let Some(transport) = failover.current() else {
                 return Err(BrokerError::unusable("there is no broker to connect to"));
             };
             let failure = match transport.connect().await {
-                Ok(connection) => {
-                    info!(target: "celery.worker.consumer.connection", "Connected to {}", transport.uri());
-                    return Ok(connection);
-                }
+                Ok(connection) => return Ok((connection, transport.uri())),
                 Err(failure) => failure,
             };
             if failure.kind() == BrokerErrorKind::Unusable {

@@ -59,7 +59,7 @@ REFUSED = {
     "step": ("", STEP, [], {}, "celery-rs cannot run boot step celery.worker.components.Timer"),
     "green beat": ("", "", ["-B", "-P", "gevent"], {}, "-B option doesn't work with eventlet/gevent pools"),
     "autoscale": ("", "", ["--autoscale", "4,2", "-P", "solo"], {}, "--autoscale works with the prefork pool only"),
-    "two brokers": ("F078", "app.conf.broker_write_url = 'redis://other'", [], {}, "broker_write_url differs"),
+    "login": ("F077", "app.conf.broker_login_method = 'GSSAPI'", ["-b", "amqp://h"], {}, "login method 'GSSAPI' is not supported"),
     "transport": ("F080", "", ["-b", "pyro://h"], {}, "broker transport 'pyro' is not supported"),
     "credentials": (
         "F054", "app.conf.broker_transport_options = {'credential_provider': 'shop.Provider'}", ["-b", "redis://h"], {},
@@ -149,7 +149,7 @@ def test_a_worker_refuses_with_the_same_line(shop, trait):
     assert worker.returncode in (1, 2)
     said = worker.stdout + worker.stderr
     assert first["line"].strip() in said, said
-    if trait not in ("routes", "results", "credentials"):
+    if trait not in ("routes", "results", "credentials", "login"):
         # Mistakes are told without advice.
         assert f"{first['line']}: {first['way_out']}" in said, said
 

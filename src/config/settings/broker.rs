@@ -72,6 +72,11 @@ impl std::fmt::Debug for BrokerSettings {
 }
 
 impl BrokerSettings {
+    /// Whether another broker is published to than is consumed from.
+    pub fn has_two(&self) -> bool {
+        self.read_urls != self.write_urls
+    }
+
     pub(super) fn read(reader: &Reader) -> Result<Self, ConfigError> {
         let both = main_urls(reader)?;
         let connection_retry = reader.truth("broker_connection_retry");
