@@ -383,4 +383,6 @@ async fn certificates_are_checked_as_python_does() {
             Err(error) => assert!(!good && error.to_string().contains("certificate"), "{what}: {error}"),
         }
     }
+    let options = AmqpOptions { tls: Some(trusting), ..AmqpOptions::default() };
+    contract::run(&AmqpTransport::new(&server.secure_url(), options).unwrap()).await;
 }

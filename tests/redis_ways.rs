@@ -6,7 +6,7 @@ mod support;
 
 use celery_rs::{
     broker::{
-        BrokerError, BrokerErrorKind, Transport,
+        BrokerError, BrokerErrorKind, Transport, contract,
         redis::{RedisOptions, RedisTransport},
     },
     protocol::{Message, Queue, Route},
@@ -26,6 +26,11 @@ async fn round_trip(url: &str, options: RedisOptions) -> Result<(), BrokerError>
     assert_eq!(delivery.message.expect("a message").body, "x");
     delivery.acker.ack();
     connection.close().await.map(drop)
+}
+
+/// All that a transport must do.
+async fn keeps_the_contract(url: &str, options: RedisOptions) {
+    contract::run(&RedisTransport::new(url, options).expect("a good URL")).await;
 }
 
 fn options(text: &str) -> RedisOptions {
@@ -60,13 +65,14 @@ async fn tls_checks_what_it_is_told_to_check() {
     ] {
         assert!(round_trip(&url, RedisOptions::default()).await.is_err(), "{url}");
     }
+    keeps_the_contract(&format!("rediss://localhost:{port}/1?{good}"), RedisOptions::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_unix_socket_will_do() {
     let server = RedisServer::start();
     let url = format!("redis+socket://{}?virtual_host=2", server.socket().display());
-    round_trip(&url, RedisOptions::default()).await.expect("a round trip");
+    keeps_the_contract(&url, RedisOptions::default()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -79,6 +85,6 @@ async fn sentinels_tell_where_the_master_is() {
     let url = format!("sentinel://127.0.0.1:{};sentinel://127.0.0.1:{port}/1", free_port());
     let error = round_trip(&url, RedisOptions::default()).await.expect_err("no master_name");
     assert_eq!(error.kind(), BrokerErrorKind::Unusable);
-    round_trip(&url, options(r#"{"master_name": "mymaster"}"#)).await.expect("a round trip");
+    keeps_the_contract(&url, options(r#"{"master_name": "mymaster"}"#)).await;
     assert!(round_trip(&url, options(r#"{"master_name": "nobody"}"#)).await.is_err());
 }

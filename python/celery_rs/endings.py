@@ -122,20 +122,22 @@ def context(steward, meta, reply_to, correlation_id):
     children = meta.get('children')
     if children is None and 'name' not in meta and not meta.get('parent_id'):
         return None
-    return Context({
+    found = Context({
         'id': meta['task_id'],
         'task': meta.get('name'),
         'args': meta.get('args'),
         'kwargs': meta.get('kwargs'),
         'hostname': meta.get('worker'),
-        'retries': meta.get('retries') or 0,
+        'retries': meta.get('retries', 0),
         'delivery_info': {'routing_key': meta.get('queue')},
         'group': meta.get('group_id'),
         'parent_id': meta.get('parent_id'),
-        'children': [result_from_tuple(child, app=steward.app) for child in children or ()],
         'reply_to': reply_to,
         'correlation_id': correlation_id or meta['task_id'],
     })
+    # It takes none from what it is made of.
+    found.children.extend(result_from_tuple(child, app=steward.app) for child in children or ())
+    return found
 
 
 @errand

@@ -237,6 +237,9 @@ def total(numbers):
 
 @app.task(name="proj.die")
 def die(code):
+    """With an exit code, or by a signal: the negative number of it."""
+    if code < 0:
+        os.kill(os.getpid(), -code)
     os._exit(code)
 
 

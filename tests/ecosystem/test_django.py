@@ -61,8 +61,12 @@ def test_django_connections_are_reused_when_told(both):
 
 
 def test_ends_that_no_child_has_seen(both):
-    """A child that dies, and one that is killed: Celery's main process writes their rows."""
+    """A child that dies, also over a part of a chord, one that is killed, and a task that is too late: Celery's main process
+    writes their rows.
+    """
     # Whether there is a child in the place of the last one before the worker is told to stop, nobody can say.
-    lost, killed = both("shop", lambda found: summary(found)["rows"], calls=("prepare", "lost"))
-    assert lost["status"] == killed["status"] == "FAILURE"
+    rows = both("shop", lambda found: summary(found)["rows"], calls=("prepare", "lost"))
+    lost, killed, late, part, lost_part, body = rows
+    assert [row["status"] for row in rows] == ["FAILURE", "FAILURE", "REVOKED", "SUCCESS", "FAILURE", "FAILURE"]
     assert "WorkerLostError" in lost["result"] and "TimeLimitExceeded" in killed["result"]
+    assert "expired" in late["result"] and "WorkerLostError" in lost_part["result"] and "ChordError" in body["result"]

@@ -151,6 +151,63 @@ for n in range(2):
     }
 }
 
+/// Each key's time to live, in hundreds of seconds; 0 is for ever.
+fn lives(server: &RedisServer) -> String {
+    let keys = server.cli(&["KEYS", "*"]);
+    let life = |key: &str| server.cli(&["TTL", key]).parse::<i64>().map(|seconds| (seconds + 99) / 100);
+    let mut found: Vec<_> = keys.lines().map(|key| (key, life(key).expect("seconds"))).collect();
+    found.sort_unstable();
+    serde_json::to_string(&found).expect("JSON")
+}
+
+/// `result_chord_expires` beside `result_expires`, either of them also for ever: while a part is awaited, and afterwards.
+#[tokio::test]
+async fn keys_of_a_chord_live_as_long_as_with_celery() {
+    /// A chord from its beginning to its end, with what lives in between; and the beginning of another one.
+    const CHORD: &str = r"
+app.conf.result_expires = int(sys.argv[3])
+app.conf.result_chord_expires = None if sys.argv[4] == 'none' else int(sys.argv[4])
+client = app.backend.client
+
+def begin():
+    client.flushall()
+    app.backend.set_chord_size('g', 2)
+    for index in range(2):
+        app.backend.store_result(f'part-{index}', index, 'SUCCESS')
+
+def end(index):
+    request = Context(id=f'part-{index}', group='g', group_index=index, chord=app.signature('body'))
+    app.backend.on_chord_part_return(request, 'SUCCESS', index)
+    lives = sorted((key.decode(), (client.ttl(key) + 99) // 100) for key in client.keys('*'))
+    print(json.dumps(lives, separators=(',', ':')))
+
+begin(), end(0), end(1), begin()
+";
+    if celery_version() < (5, 7) {
+        return; // Chords had no setting of their own.
+    }
+    let server = RedisServer::start();
+    for (expires, of_chords) in
+        [(900, None), (900, Some(300)), (900, Some(2000)), (900, Some(0)), (0, Some(300)), (0, None), (0, Some(0))]
+    {
+        let shown = of_chords.map_or_else(|| "none".to_owned(), |seconds: u64| seconds.to_string());
+        let theirs = python(&server, "json", CHORD, &[&expires.to_string(), &shown]).await;
+        let mut options = options("json");
+        options.expires = expires;
+        options.chords.expires = of_chords;
+        let backend = connect(&server, options);
+        backend.set_chord_size("g", 2).await.unwrap();
+        assert_eq!(backend.chord_part(part("g", 0)).await, Ok(ChordProgress::Waiting));
+        let awaited = lives(&server);
+        let ChordProgress::Ready { claim, .. } = backend.chord_part(part("g", 1)).await.unwrap() else {
+            panic!("not ready")
+        };
+        backend.chord_done("g", &claim).await.unwrap();
+        let ours = format!("{awaited}\n{}", lives(&server));
+        assert_eq!(ours, theirs, "result_expires {expires}, result_chord_expires {shown}");
+    }
+}
+
 #[tokio::test]
 async fn chords_that_we_send_are_finished_by_python() {
     let server = RedisServer::start();

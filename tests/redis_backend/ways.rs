@@ -1,7 +1,7 @@
 //! The ways to the server: TLS, Unix sockets, sentinels, names.
 
 use celery_rs::{
-    backend::{BackendError, BackendOptions, ResultBackend, redis::RedisBackend},
+    backend::{BackendError, BackendOptions, ResultBackend, contract, redis::RedisBackend},
     protocol::TaskState,
     serialization::Map,
 };
@@ -33,13 +33,23 @@ async fn round_trip(url: &str, options: BackendOptions) -> Result<(), BackendErr
     Ok(())
 }
 
+/// All that a backend must do, in the database `db` of the server.
+async fn keeps_the_contract(server: &RedisServer, db: &str, url: &str, mut options: BackendOptions) {
+    let set_size = |group: &str, size: i64| {
+        server.cli(&["-n", db, "SET", &format!("celery-taskset-meta-{group}.s"), &size.to_string()]);
+    };
+    options.chords.celery_version = (5, 7);
+    let backend = RedisBackend::connect(url, options).expect("a usable URL");
+    soon(contract::check(&backend, &set_size)).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn tls_checks_what_it_is_told_to_check() {
     let dir = tempfile::tempdir().expect("a directory");
     make_certificate(dir.path());
     let path = |name: &str| dir.path().join(name).to_str().expect("text").to_owned();
     let (cert, key, port) = (path("cert.pem"), path("key.pem"), free_port().to_string());
-    let _server = RedisServer::with(&[
+    let server = RedisServer::with(&[
         "--tls-port",
         &port,
         "--tls-cert-file",
@@ -69,6 +79,7 @@ async fn tls_checks_what_it_is_told_to_check() {
     ] {
         assert!(round_trip(&url, impatient()).await.is_err(), "{url}");
     }
+    keeps_the_contract(&server, "1", &format!("rediss://localhost:{port}/1?{good}"), options("json")).await;
 }
 
 #[tokio::test]
@@ -77,6 +88,7 @@ async fn a_unix_socket_will_do() {
     let url = format!("redis+socket://{}?virtual_host=2", server.socket().display());
     round_trip(&url, options("json")).await.expect("a round trip");
     assert_eq!(server.cli(&["-n", "2", "EXISTS", "celery-task-meta-id"]), "1");
+    keeps_the_contract(&server, "2", &url, options("json")).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -89,8 +101,9 @@ async fn sentinels_tell_where_the_master_is() {
     assert!(matches!(refused, Err(BackendError::Unusable(_))), "no master_name: {refused:?}");
     let mut known = options("json");
     known.redis.master_name = Some("mymaster".to_owned());
-    round_trip(&url, known).await.expect("a round trip");
+    round_trip(&url, known.clone()).await.expect("a round trip");
     assert_eq!(server.cli(&["-n", "1", "EXISTS", "celery-task-meta-id"]), "1");
+    keeps_the_contract(&server, "1", &url, known).await;
 }
 
 #[tokio::test]

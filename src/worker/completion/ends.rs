@@ -63,7 +63,7 @@ impl Completion {
     pub async fn worker_lost(&self, info: &RequestInfo<'_>, text: &str) -> Ended {
         let exception = billiard("WorkerLostError", vec![text.into()]);
         if info.options.retry_on_worker_lost {
-            return self.retried(info, self.embed(info), Some(exception), None, None).await;
+            return self.retried(info, self.embed(info), Vec::new(), Some(exception), None, None).await;
         }
         self.fail(info, &exception).await;
         failure(&exception, false)

@@ -117,7 +117,7 @@ impl Completion {
             Outcome::Success(value) => self.succeeded(info, embed, value, children).await,
             Outcome::Failure(exception) => Box::pin(self.failed(info, embed, exception, children)).await,
             Outcome::Retry { cause, eta, max_retries } => {
-                Box::pin(self.retried(info, embed, cause, eta, max_retries)).await
+                Box::pin(self.retried(info, embed, children, cause, eta, max_retries)).await
             }
             Outcome::Ignore => Ended::Ignored,
             Outcome::Reject { requeue, reason } => Box::pin(self.refused(info, requeue, &reason)).await,

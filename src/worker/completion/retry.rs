@@ -9,6 +9,7 @@ use crate::{
     serialization::{Map, Value},
     worker::completion::{
         Completion, RequestInfo,
+        document::StoreError,
         ends::{failure, reject},
         exception::{celery, exception_repr, raised},
         success::publish_failure,
@@ -73,12 +74,20 @@ const X_DEATH_HEADERS: [&str; 7] = [
     "x-last-death-reason",
 ];
 
+/// What is said of a retry.
+struct Told {
+    /// `Retry in 3s: OSError('down')`.
+    reason: String,
+    traceback: String,
+}
+
 impl Completion {
-    /// Sends it again, or fails it when its retries are used up.
+    /// Sends it again, or fails it when its retries are used up. `children` are those that it has sent until now.
     pub(super) async fn retried(
         &self,
         info: &RequestInfo<'_>,
         embed: Embed,
+        mut children: Vec<Value>,
         cause: Option<ExceptionInfo>,
         eta: Option<SystemTime>,
         max_retries: Option<u32>,
@@ -92,9 +101,21 @@ impl Completion {
                 return failure(exception, false);
             }
             let exception = cause.unwrap_or_else(|| self.used_up(info));
-            return self.failed(info, embed, exception, Vec::new()).await;
+            return self.failed(info, embed, exception, children).await;
         }
-        if let Err(error) = self.send_again(info, &embed, retries, eta, lost).await {
+        if !lost {
+            // What tries again has sent itself.
+            let id = Value::List(vec![info.id().into(), Value::Null]);
+            children.push(Value::List(vec![id, Value::Null]));
+        }
+        let told = self.retry_of(info, cause.as_ref(), eta);
+        // The backend hears of it first, and writes what it hears of one task in that order: the next run may be over before
+        // the broker has confirmed the message.
+        let (stored, sent) = futures::join!(
+            self.mark_as_retry(info, children, cause.as_ref(), &told),
+            self.send_again(info, &embed, retries, eta, lost)
+        );
+        if let Err(error) = sent {
             let reason = exception_repr(&publish_failure(&error));
             tracing::error!(target: "celery.app.trace", task_id = info.id(), task_name = info.name(),
             "Task {} retry could not be sent: {error}", info.label());
@@ -106,29 +127,37 @@ impl Completion {
                 stores_failure: true,
             };
         }
-        self.mark_as_retry(info, cause, eta).await
+        if let Err(error) = stored {
+            return self.not_stored(&error.to_string());
+        }
+        tracing::info!(target: "celery.app.trace", task_id = info.id(), task_name = info.name(),
+            "Task {} retry: {}", info.label(), told.reason);
+        let exception = cause.as_ref().map_or_else(|| "None".to_owned(), exception_repr);
+        Ended::Retry { exception, traceback: told.traceback }
+    }
+
+    fn retry_of(&self, info: &RequestInfo<'_>, cause: Option<&ExceptionInfo>, eta: Option<SystemTime>) -> Told {
+        let when = self.humanized(eta, info.options.default_retry_delay);
+        let reason = match cause {
+            Some(cause) => format!("Retry {when}: {}", exception_repr(cause)),
+            None => format!("Retry {when}"),
+        };
+        let traceback = traceback(cause, &reason);
+        Told { reason, traceback }
     }
 
     async fn mark_as_retry(
         &self,
         info: &RequestInfo<'_>,
-        cause: Option<ExceptionInfo>,
-        eta: Option<SystemTime>,
-    ) -> Ended {
-        let shown = cause.as_ref().map(exception_repr);
-        let when = self.humanized(eta, info.options.default_retry_delay);
-        let reason = shown.as_ref().map_or_else(|| format!("Retry {when}"), |cause| format!("Retry {when}: {cause}"));
-        let traceback = traceback(cause.as_ref(), &reason);
-        if info.stores_errors() {
-            let result = cause.as_ref().map_or(Value::Null, ExceptionInfo::to_value);
-            let subject = self.subject(info, Vec::new());
-            if let Err(error) = self.store(subject, TaskState::Retry, result, Some(traceback.clone())).await {
-                return self.not_stored(&error.to_string());
-            }
+        children: Vec<Value>,
+        cause: Option<&ExceptionInfo>,
+        told: &Told,
+    ) -> Result<(), StoreError> {
+        if !info.stores_errors() {
+            return Ok(());
         }
-        tracing::info!(target: "celery.app.trace", task_id = info.id(), task_name = info.name(),
-            "Task {} retry: {reason}", info.label());
-        Ended::Retry { exception: shown.unwrap_or_else(|| "None".to_owned()), traceback }
+        let result = cause.map_or(Value::Null, ExceptionInfo::to_value);
+        self.store(self.subject(info, children), TaskState::Retry, result, Some(told.traceback.clone())).await
     }
 
     async fn send_again(

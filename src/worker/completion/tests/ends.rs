@@ -1,7 +1,13 @@
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
+
+use futures::FutureExt;
 
 use super::rig::{Rig, chain, chord, group, rig, sig};
 use crate::{
+    backend::{Format, ResultBackend},
     ipc::Ended,
     protocol::{Message, TaskHeaders, TaskState},
     serialization::Value,
@@ -85,6 +91,9 @@ async fn a_retry_is_told_and_its_message_is_the_old_one_again() {
     assert_eq!(exception, "OSError('down')");
     assert!(traceback.contains("During handling of the above exception"), "{traceback}");
     assert_eq!(rig.state("f").await, "RETRY OSError('down')");
+    // Celery's `send_task` lists what a running task sends, itself included.
+    let children = crate::serialization::json::parse_str(r#"[[["f", null], null]]"#).unwrap();
+    assert_eq!(rig.meta("f").await.unwrap().children.map(Value::List), Some(children));
     let again = rig.pop().unwrap();
     for name in ["id", "root_id", "shadow", "origin", "timelimit", "argsrepr", "mine", "ignore_result"] {
         let expected = if name == "ignore_result" { &Value::Bool(false) } else { first.headers.get(name).unwrap() };
@@ -98,6 +107,20 @@ async fn a_retry_is_told_and_its_message_is_the_old_one_again() {
     assert_eq!(again.properties.delivery_info.routing_key, "slow");
     assert_eq!(again.properties.priority, Some(3));
     assert_eq!(again.properties.reply_to, first.properties.reply_to);
+}
+
+/// With a broker that is quick, the next run is over before this one has heard that its message was taken.
+#[tokio::test]
+async fn a_retry_is_told_before_its_message_is_sent() {
+    let rig = rig();
+    let (states, backend) = (Arc::new(Mutex::new(Vec::new())), rig.backend.clone());
+    let seen = states.clone();
+    *rig.outbox.witness.lock().unwrap() = Some(Box::new(move || {
+        let document = backend.fetch("f").now_or_never().unwrap().unwrap();
+        seen.lock().unwrap().push(document.map(|document| Format::default().decode(&document).unwrap().state));
+    }));
+    rig.run(&sig("flaky", "[4]", r#"{"task_id": "f"}"#)).await;
+    assert_eq!(*states.lock().unwrap(), [None, Some(TaskState::Retry), Some(TaskState::Retry)]);
 }
 
 async fn never(cx: Context) -> Result<(), TaskError> {

@@ -26,12 +26,17 @@ pub struct Outbox {
     pub messages: Mutex<VecDeque<(Route, Message)>>,
     /// While set, the broker takes nothing.
     pub is_closed: std::sync::atomic::AtomicBool,
+    /// Called before a message is taken.
+    pub witness: Mutex<Option<Box<dyn FnMut() + Send>>>,
 }
 
 impl Publish for Outbox {
     fn publish(&self, route: Route, message: Message) -> BoxFuture<'_, Result<(), BrokerError>> {
         if self.is_closed.load(std::sync::atomic::Ordering::Relaxed) {
             return async { Err(BrokerError::lost("no broker")) }.boxed();
+        }
+        if let Some(witness) = &mut *self.witness.lock().unwrap() {
+            witness();
         }
         self.messages.lock().unwrap().push_back((route, message));
         async { Ok(()) }.boxed()

@@ -50,11 +50,15 @@ def client():
 
 
 def lost():
+    from celery import chord
+
     from shop import tasks
 
-    results = [task.delay() for task in (tasks.dies, tasks.hangs)]
+    results = [tasks.dies.delay(), tasks.hangs.delay(), tasks.add.apply_async((1, 2), expires=-1)]
+    results.append(chord([tasks.add.s(1, 2), tasks.dies.s()], tasks.total.s())())
     got = [repr(result.get(propagate=False, timeout=60)) for result in results]
-    return {"ids": [result.id for result in results], "got": got, "rows": rows()}
+    ids = [id for result in results for id in names(result)]
+    return {"ids": ids, "got": got, "rows": rows()}
 
 
 def names(result):
