@@ -52,6 +52,15 @@ fn body(delivery: &Delivery) -> String {
     String::from_utf8_lossy(&delivery.message.as_ref().expect("a message").body).into_owned()
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_connection_has_its_name() {
+    let server = RedisServer::start();
+    let options = RedisOptions { client_name: Some("shop".to_owned()), ..RedisOptions::default() };
+    let connection = connect(&server, options).await;
+    assert!(server.cli(&["CLIENT", "LIST"]).contains(" name=shop "));
+    connection.close().await.expect("close");
+}
+
 /// Priorities, steps of one's own, another separator, a prefix for all keys, and the three orders of queues: both take the same
 /// messages in the same order, out of the same lists.
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ from celery._state import _set_task_join_will_block
 from celery.utils.log import get_logger
 from kombu.utils.json import dumps
 
-from celery_rs import child, endings, facade, main_signals, steps  # noqa: F401: errands are there once they are imported
+from celery_rs import child, credentials, endings, facade, main_signals, steps  # noqa: F401: errands are there once imported
 from celery_rs._bridge import Steward as Bridge
 from celery_rs.errands import ERRANDS
 from celery_rs.request import loads

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use crate::{
-    app::{Announcer, App, AppError, Door, scale, serializers},
+    app::{Announcer, App, AppError, Door, credentials::AppCredentials, scale, serializers},
     config::{ConfigError, Layers, PYTHONS, Queues, Refusal, Settings, Strings, WorkerArgs, keys},
     ipc::Manifest,
     pool::prefork::{Zygote, ZygoteCommand},
@@ -44,6 +44,8 @@ pub struct Booted {
     pub announcer: Announcer,
     /// What they and a service manager may ask of the worker.
     pub door: Door,
+    /// Who logs in to Redis by the app's own classes.
+    pub(super) credentials: AppCredentials,
     pub(super) registry: Arc<Registry>,
     pub(super) manifest: Option<Manifest>,
     pub(super) app: App,
@@ -144,6 +146,7 @@ impl Loaded {
             tasks: registry.names().into_iter().map(str::to_owned).collect(),
             announcer: Announcer::default(),
             door: Door::default(),
+            credentials: AppCredentials::default(),
             registry,
             manifest,
             app,

@@ -10,7 +10,7 @@ use crate::{
         plan::{Plan, Results},
     },
     broker::Publish,
-    config::{BrokerSettings, Pool, Refusal, Settings, Strings, WorkerArgs, url},
+    config::{BrokerSettings, Pool, Refusal, Settings, Strings, WorkerArgs, url, url::ConnectionUrl},
     ipc::PoolKind,
     worker::Wires,
 };
@@ -79,6 +79,9 @@ impl Diagnosis {
         faults.iter().for_each(|fault| self.refuse(fault));
         if self.accepts(brokers).is_some() {
             self.in_rust("broker", broker(&booted.settings.broker));
+            if let Some(class) = credential_provider(&booted.settings.broker) {
+                self.in_python("credentials", format!("of the broker: {class}"));
+            }
         }
         self.accepts(quorum_queues);
         self.accepts(options);
@@ -166,6 +169,13 @@ fn broker(settings: &BrokerSettings) -> String {
     let uri = |urls: &[String]| url::broker_uri(&urls.join(";"));
     let read = uri(&settings.read_urls);
     if settings.has_two() { format!("{read} to read, {} to write", uri(&settings.write_urls)) } else { read }
+}
+
+/// The class that knows user and password, by its path.
+fn credential_provider(settings: &BrokerSettings) -> Option<String> {
+    let urls = settings.read_urls.iter().chain(&settings.write_urls).filter_map(|url| ConnectionUrl::parse(url).ok());
+    let named = urls.flat_map(|url| url.query).find(|(name, _)| name == "credential_provider");
+    named.map(|(_, class)| class)
 }
 
 /// Those of the app by name, and how many there are of Celery's.

@@ -6,6 +6,7 @@ mod announcer;
 mod beat;
 mod boot;
 mod builder;
+mod credentials;
 mod doctor;
 mod door;
 mod embedded_beat;

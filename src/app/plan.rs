@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::{
     app::{AppError, Booted, beat::Described, transports::brokers},
     backend::{self, BackendError, BackendOptions, ResultBackend},
-    broker::{Brokers, Publish},
+    broker::{Brokers, CredentialProvider, Publish},
     gossip::GossipOptions,
     ipc::Manifest,
     producer::ProducerSettings,
@@ -63,7 +63,7 @@ impl Booted {
         let timezone =
             || Ok::<_, AppError>(TimeZone::parse(self.settings.timezone.as_deref(), self.settings.enable_utc)?);
         Plan {
-            brokers: brokers(&self.settings.broker, self.has_static_prefetch()),
+            brokers: brokers(&self.settings.broker, self.has_static_prefetch(), self.credential_provider()),
             quorum_queues: self.quorum_queues(),
             options: timezone().and_then(|timezone| self.worker_options(timezone)),
             results: self.results(publisher.clone()),
@@ -71,6 +71,11 @@ impl Booted {
             gossip: self.gossip_options(),
             beat: self.described_beat(),
         }
+    }
+
+    /// None without Python.
+    fn credential_provider(&self) -> Option<Arc<dyn CredentialProvider>> {
+        self.manifest.as_ref().map(|_| Arc::new(self.credentials.clone()) as Arc<dyn CredentialProvider>)
     }
 
     fn results(&self, publisher: Arc<dyn Publish>) -> Result<Results, AppError> {

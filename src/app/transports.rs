@@ -4,65 +4,82 @@ use std::sync::Arc;
 
 use crate::{
     app::AppError,
-    broker::{Brokers, Transport},
+    broker::{Brokers, CredentialProvider, Transport},
     config::{BrokerSettings, PYTHONS},
 };
 
 /// Where the worker consumes and where it publishes. `per_consumer_qos`: whether each consumer on RabbitMQ is to have a
-/// prefetch window of its own.
+/// prefetch window of its own. `provider` is asked where a Redis URL names a class that knows user and password.
 ///
 /// # Errors
 /// A URL whose transport only Python has, options that cannot be honoured.
-pub(super) fn brokers(settings: &BrokerSettings, per_consumer_qos: bool) -> Result<Brokers, AppError> {
-    let read = transports(&settings.read_urls, settings, per_consumer_qos)?;
-    let write = settings.has_two().then(|| write_transports(settings)).transpose()?;
+pub(super) fn brokers(
+    settings: &BrokerSettings,
+    per_consumer_qos: bool,
+    provider: Option<Arc<dyn CredentialProvider>>,
+) -> Result<Brokers, AppError> {
+    let wanted = Wanted { settings, per_consumer_qos, provider };
+    let read = wanted.transports(&settings.read_urls)?;
+    let wanted = Wanted { per_consumer_qos: false, ..wanted };
+    let write = settings.has_two().then(|| wanted.transports(&settings.write_urls)).transpose()?;
     Ok(Brokers { read, write })
 }
 
-/// One transport per URL of `broker_write_url`: for all that only publishes, and for `--purge`.
+/// One transport per URL of `broker_write_url`, for what has no worker around it: beat and `--purge`.
 ///
 /// # Errors
-/// As with [`brokers`].
+/// As with [`brokers`]; a URL whose credentials only Python has.
 pub(super) fn write_transports(settings: &BrokerSettings) -> Result<Vec<Arc<dyn Transport>>, AppError> {
-    transports(&settings.write_urls, settings, false)
+    Wanted { settings, per_consumer_qos: false, provider: None }.transports(&settings.write_urls)
 }
 
-fn transports(
-    urls: &[String],
-    settings: &BrokerSettings,
+/// What all transports of one list have in common.
+struct Wanted<'s> {
+    settings: &'s BrokerSettings,
     per_consumer_qos: bool,
-) -> Result<Vec<Arc<dyn Transport>>, AppError> {
-    // Sentinels of one master: together they are one broker.
-    if urls.first().is_some_and(|url| url.starts_with("sentinel://")) {
-        return Ok(vec![transport(&urls.join(";"), settings, per_consumer_qos)?]);
-    }
-    urls.iter().map(|url| transport(url, settings, per_consumer_qos)).collect()
+    provider: Option<Arc<dyn CredentialProvider>>,
 }
 
-fn transport(url: &str, settings: &BrokerSettings, per_consumer_qos: bool) -> Result<Arc<dyn Transport>, AppError> {
-    let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
-    match scheme {
-        "redis" | "rediss" | "redis+socket" | "socket" | "sentinel" => redis(url, settings),
-        "amqp" | "amqps" | "pyamqp" => amqp(url, settings, per_consumer_qos),
-        "filesystem" => filesystem(url, settings),
-        "sqs" => sqs(url, settings),
-        other => Err(AppError::refused(
-            format!("broker transport '{other}' is not supported"),
-            format!("use redis://, amqp://, sqs:// or filesystem://, or {PYTHONS}"),
-        )),
+impl Wanted<'_> {
+    fn transports(&self, urls: &[String]) -> Result<Vec<Arc<dyn Transport>>, AppError> {
+        // Sentinels of one master: together they are one broker.
+        if urls.first().is_some_and(|url| url.starts_with("sentinel://")) {
+            return Ok(vec![self.transport(&urls.join(";"))?]);
+        }
+        urls.iter().map(|url| self.transport(url)).collect()
+    }
+
+    fn transport(&self, url: &str) -> Result<Arc<dyn Transport>, AppError> {
+        let scheme = url.split_once(':').map_or(url, |(scheme, _)| scheme);
+        match scheme {
+            "redis" | "rediss" | "redis+socket" | "socket" | "sentinel" => {
+                redis(url, self.settings, self.provider.clone())
+            }
+            "amqp" | "amqps" | "pyamqp" => amqp(url, self.settings, self.per_consumer_qos),
+            "filesystem" => filesystem(url, self.settings),
+            "sqs" => sqs(url, self.settings),
+            other => Err(AppError::refused(
+                format!("broker transport '{other}' is not supported"),
+                format!("use redis://, amqp://, sqs:// or filesystem://, or {PYTHONS}"),
+            )),
+        }
     }
 }
 
 #[cfg(not(feature = "redis"))]
-fn redis(_: &str, _: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
+fn redis(_: &str, _: &BrokerSettings, _: Option<Arc<dyn CredentialProvider>>) -> Result<Arc<dyn Transport>, AppError> {
     Err(AppError::refused("this celery-rs was built without the feature 'redis'", "build it with that feature"))
 }
 
 #[cfg(feature = "redis")]
-fn redis(url: &str, settings: &BrokerSettings) -> Result<Arc<dyn Transport>, AppError> {
+fn redis(
+    url: &str,
+    settings: &BrokerSettings,
+    provider: Option<Arc<dyn CredentialProvider>>,
+) -> Result<Arc<dyn Transport>, AppError> {
     use crate::broker::redis::{RedisOptions, RedisTransport};
     let options = RedisOptions::from_settings(&settings.transport_options)?.with_use_ssl(&settings.use_ssl)?;
-    Ok(Arc::new(RedisTransport::new(url, options)?))
+    Ok(Arc::new(RedisTransport::asking(provider, url, options)?))
 }
 
 #[cfg(feature = "amqp")]

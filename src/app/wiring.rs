@@ -286,6 +286,7 @@ impl Booted {
         let (Some(pool), Some(manifest)) = (pool, &self.manifest) else { return MainSignals::default() };
         let signals = MainSignals::new(pool.steward(), manifest.signals.iter().map(String::as_str));
         self.announcer.speak_through(signals.clone());
+        self.credentials.ask_through(pool.steward());
         signals
     }
 

@@ -10,6 +10,7 @@ mod backoff;
 mod brokers;
 #[cfg(any(test, feature = "test-util"))]
 pub mod contract;
+mod credentials;
 mod delivery;
 #[cfg(any(feature = "redis", feature = "filesystem", feature = "sqs"))]
 mod envelope;
@@ -34,6 +35,7 @@ mod unacked;
 pub use acker::{Acker, Settle, Settlement, Tag};
 pub use backoff::Backoff;
 pub use brokers::Brokers;
+pub use credentials::{CredentialProvider, Credentials};
 pub use delivery::{Deliveries, Delivery, MalformedMessage};
 pub use error::{BrokerError, BrokerErrorKind};
 pub use failover::{Failover, NextAttempt};

@@ -129,8 +129,12 @@ fn broker(node: &Node) -> Value {
     let first = settings.read_urls.first().map(String::as_str).unwrap_or_default();
     let url = ConnectionUrl::parse(first).ok();
     let user = url.as_ref().and_then(|url| url.user.clone());
-    let named = url.as_ref().and_then(|url| url.query.iter().find(|(name, _)| name == "login_method"));
-    let login_method = named.map(|(_, method)| method.clone()).or_else(|| settings.login_method.clone());
+    let named = |parameter: &str| {
+        let found = url.as_ref().and_then(|url| url.query.iter().find(|(name, _)| name == parameter));
+        found.map(|(_, value)| value.clone())
+    };
+    let login_method = named("login_method").or_else(|| settings.login_method.clone());
+    let credential_provider = named("credential_provider");
     let path = url.as_ref().and_then(|url| url.path.clone()).filter(|path| !path.is_empty());
     let (port, vhost, default_user, login) = match node.options.transport {
         "redis" => (6379, "0", None, None),
@@ -157,7 +161,7 @@ fn broker(node: &Node) -> Value {
         ("heartbeat", heartbeat.map_or(Value::Int(0), whole_seconds)),
         ("failover_strategy", settings.failover_strategy.as_str().into()),
         ("alternates", alternates.map(|url| crate::config::url::mask(url)).collect::<Vec<_>>().into()),
-        ("credential_provider", Value::Null),
+        ("credential_provider", credential_provider.into()),
     ])
 }
 

@@ -27,6 +27,7 @@ const MODULES: &[(&str, &str)] = &[
     ("celery_rs.facade", include_str!("../../python/celery_rs/facade.py")),
     ("celery_rs.errands", include_str!("../../python/celery_rs/errands.py")),
     ("celery_rs.main_signals", include_str!("../../python/celery_rs/main_signals.py")),
+    ("celery_rs.credentials", include_str!("../../python/celery_rs/credentials.py")),
     ("celery_rs.endings", include_str!("../../python/celery_rs/endings.py")),
     ("celery_rs.steps", include_str!("../../python/celery_rs/steps.py")),
     ("celery_rs.steward", include_str!("../../python/celery_rs/steward.py")),

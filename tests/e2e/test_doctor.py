@@ -190,6 +190,12 @@ def place(refusal, traits):
     return next(at for at, trait in enumerate(traits) if REFUSED[trait][4] in refusal["line"])
 
 
+def test_a_class_that_knows_the_password(shop):
+    code, told = shop.doctor("-b", "redis://h?credential_provider=shop.Provider")
+    assert (code, told["refused"]) == (0, [])
+    assert texts(told["through_python"])["credentials"] == "of the broker: shop.Provider"
+
+
 def test_what_runs_where(shop):
     shop.write(
         "app.steps['worker'].add(type('Shelf', (bootsteps.Step,), {}))",

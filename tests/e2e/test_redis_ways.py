@@ -49,6 +49,56 @@ def test_a_user_by_settings(site):
         assert "p@ss" not in worker.text() and "p%40ss" not in worker.text()
 
 
+@pytest.mark.parametrize("user", ["shop", "default"])
+@pytest.mark.parametrize("kind", ["celery", "native"])
+def test_credentials_that_change(site, tmp_path, monkeypatch, kind, user):
+    """The provider that the URL names is asked for each connection: yesterday's password would not do."""
+    given = tmp_path / "credentials"
+    monkeypatch.setenv("PROJ_CREDENTIALS", str(given))
+
+    def rotate(password):
+        admin.execute_command("ACL", "SETUSER", user, "on", "resetpass", f">{password}", "~*", "&*", "+@all")
+        given.write_text(password if user == "default" else f"{user} {password}")
+        admin.execute_command("CLIENT", "KILL", "USER", user)
+
+    with Redis() as server:
+        redis_py.Redis(port=server.port).execute_command("ACL", "SETUSER", "root", "on", ">root", "~*", "&*", "+@all")
+        admin = redis_py.Redis(port=server.port, username="root", password="root")
+        address = f"127.0.0.1:{server.port}"
+        rotate("monday")
+        ours = site(f"redis://{address}/0?credential_provider=rotating.Provider", f"redis://root:root@{address}/1")
+        worker = ours.worker("-c", "1", kind=kind, name="w@test")
+        assert ours.proj.add.delay(1, 2).get(timeout=PATIENCE) == 3
+        inspect = ours.proj.app.control.inspect(["w@test"], timeout=20, limit=1)
+        assert eventually(inspect.stats)["w@test"]["broker"]["credential_provider"] == "rotating.Provider"
+        rotate("tuesday")
+        assert ours.proj.add.delay(2, 3).get(timeout=PATIENCE) == 5
+        assert worker.terminate() == 0
+        assert "monday" not in worker.text() and "tuesday" not in worker.text()
+
+
+def test_a_provider_that_does_not_know_for_now(site, tmp_path, monkeypatch):
+    """Its words are told, and it is asked again."""
+    given = tmp_path / "credentials"
+    monkeypatch.setenv("PROJ_CREDENTIALS", str(given))
+    with Redis(requirepass="wednesday") as server:
+        address = f"127.0.0.1:{server.port}"
+        ours = site(f"redis://{address}/0?credential_provider=rotating.Provider", f"redis://:wednesday@{address}/1")
+        worker = ours.worker("-c", "1", kind="ours", ready=False)
+        eventually(lambda: "rotating.Provider: FileNotFoundError" in worker.text(), "it said nothing")
+        given.write_text("wednesday")
+        worker.wait_ready()
+        assert ours.proj.add.delay(1, 2).get(timeout=PATIENCE) == 3
+
+
+def test_nobody_to_ask_for_credentials(redis_site):
+    """`--purge` comes before there is a process that could ask the app's class."""
+    env = {"PROJ_BROKER": f"{redis_site.broker}?credential_provider=rotating.Provider"}
+    worker = redis_site.worker("-c", "1", "--purge", env=env, ready=False)
+    assert worker.process.wait(PATIENCE) != 0
+    assert "credential_provider rotating.Provider is a Python class" in worker.text()
+
+
 def test_tls_by_settings(site, certificates):
     with secure_redis(certificates) as server:
         address, needed = f"rediss://127.0.0.1:{server.port}", certificates.needed_by_redis_py

@@ -18,7 +18,7 @@ use fred::{
 use tokio::sync::watch;
 
 use crate::broker::{
-    BrokerError,
+    BrokerError, Credentials,
     redis::{
         options::RedisOptions,
         script::Script,
@@ -64,8 +64,13 @@ impl Link {
     ) -> Result<Self, BrokerError> {
         let place = url.sanitized();
         let performance = performance(options, pushes);
-        let client = Client::new(config(url, options)?, Some(performance), Some(connection(options)), None);
-        let ended = client.init().await.map_err(|error| not_connected(&place, &error))?;
+        let client = Client::new(
+            config(url, options, url.credentials().await?)?,
+            Some(performance),
+            Some(connection(options)),
+            None,
+        );
+        let ended = client.init().await.map_err(|error| not_connected(url, &error))?;
         let link = Self { client, lifeline, place };
         link.watch(ended);
         link.check_version()?;
@@ -248,28 +253,30 @@ pub(super) fn text(reply: Reply) -> Option<String> {
     bytes(reply).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
-fn not_connected(place: &str, error: &Error) -> BrokerError {
-    let text = format!("cannot connect to redis at {place}: {}", error.details());
+fn not_connected(url: &RedisUrl, error: &Error) -> BrokerError {
+    let text = format!("cannot connect to redis at {}: {}", url.sanitized(), error.details());
     let details = error.details();
     let bad_db = details.contains("DB index is out of range");
     let bad_login = ["WRONGPASS", "NOAUTH", "NOPERM"].iter().any(|prefix| details.starts_with(prefix));
     let old = details.starts_with("NOPROTO") || details.contains("unknown command");
     let text = if old { format!("{text} (at least Redis 6.2 is needed)") } else { text };
     match error.kind() {
+        // A provider gives others the next time.
+        _ if bad_login && url.credential_provider.is_some() => BrokerError::lost(text),
         ErrorKind::Auth | ErrorKind::Config | ErrorKind::Url => BrokerError::unusable(text),
         _ if bad_db || bad_login || old => BrokerError::unusable(text),
         _ => BrokerError::lost(text),
     }
 }
 
-fn config(url: &RedisUrl, options: &RedisOptions) -> Result<Config, BrokerError> {
+fn config(url: &RedisUrl, options: &RedisOptions, login: Credentials) -> Result<Config, BrokerError> {
     let tls = match (&url.tls, &options.tls) {
         (Some(from_url), Some(setting)) => Some(if url.has_tls_parameters { from_url } else { setting }),
         (from_url, setting) => from_url.as_ref().or(setting.as_ref()),
     };
     Ok(Config {
-        username: url.username.clone(),
-        password: url.password.clone(),
+        username: login.username,
+        password: login.password,
         server: server(url, options)?,
         version: RespVersion::RESP3,
         database: (url.db > 0).then_some(url.db),

@@ -189,7 +189,10 @@ impl RedisOptions {
             "client_name" => self.client_name = Some(text(key, value)?),
             "master_name" => self.master_name = Some(text(key, value)?),
             "credential_provider" => {
-                return Err(refused(key, "Python objects that provide credentials are not supported"));
+                return Err(refused(
+                    key,
+                    "kombu does not look for it there; name the class in the broker URL: ?credential_provider=...",
+                ));
             }
             "sentinel_fanout_compat" if value.is_truthy() => {
                 return Err(refused(key, "the channels of kombu before 5.4 are not supported"));

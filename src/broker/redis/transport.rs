@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::future::BoxFuture;
 
 use crate::broker::{
-    BrokerError, Capabilities, Connection, Transport,
+    BrokerError, Capabilities, Connection, CredentialProvider, Transport,
     redis::{
         connection::RedisConnection,
         ledger::Ledger,
@@ -52,8 +52,30 @@ impl Heritage {
 
 impl RedisTransport {
     /// Checks the URL and the options; connects to nothing.
+    ///
+    /// # Errors
+    /// [`Unusable`](crate::broker::BrokerErrorKind::Unusable): one of them cannot be honoured, among them a URL with a
+    /// `credential_provider`.
     pub fn new(url: &str, options: RedisOptions) -> Result<Self, BrokerError> {
-        let url = RedisUrl::parse(url)?;
+        Self::asking(None, url, options)
+    }
+
+    /// The same, with somebody to ask where the URL names a `credential_provider`.
+    ///
+    /// # Errors
+    /// As with [`new`](Self::new), but for that.
+    pub fn asking(
+        provider: Option<Arc<dyn CredentialProvider>>,
+        url: &str,
+        options: RedisOptions,
+    ) -> Result<Self, BrokerError> {
+        let mut url = RedisUrl::parse(url)?;
+        url.provider = provider;
+        if let (Some(class), None) = (&url.credential_provider, &url.provider) {
+            return Err(BrokerError::unusable(format!(
+                "the broker URL's credential_provider {class} is a Python class, which only a running worker with a Python app can ask"
+            )));
+        }
         if url.tls.as_ref().or(options.tls.as_ref()).is_some_and(|tls| !tls.verifies()) {
             tracing::warn!("the certificate of {} is not checked: ssl_cert_reqs is not set", url.sanitized());
         }
@@ -82,5 +104,19 @@ impl Transport for RedisTransport {
 
     fn uri(&self) -> String {
         self.url.sanitized()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::BrokerErrorKind;
+
+    #[test]
+    fn a_provider_wants_somebody_who_asks_it() {
+        let refused = RedisTransport::new("redis://h?credential_provider=shop.Provider", RedisOptions::default());
+        let refused = refused.err().unwrap();
+        assert_eq!(refused.kind(), BrokerErrorKind::Unusable);
+        assert!(refused.to_string().contains("shop.Provider"), "{refused}");
     }
 }

@@ -1,11 +1,11 @@
 //! [`RedisUrl`]: where the server is, out of `broker_url`.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, sync::Arc};
 
 use percent_encoding::percent_decode_str;
 
 use crate::{
-    broker::{BrokerError, redis::tls::TlsOptions},
+    broker::{BrokerError, CredentialProvider, Credentials, redis::tls::TlsOptions},
     serialization::{Map, Value},
 };
 
@@ -30,6 +30,10 @@ pub(super) struct RedisUrl {
     pub place: Place,
     pub username: Option<String>,
     pub password: Option<String>,
+    /// The path of a Python class that knows user and password; those of the URL do not count then.
+    pub credential_provider: Option<String>,
+    /// Whoever can ask that class.
+    pub provider: Option<Arc<dyn CredentialProvider>>,
     pub db: u8,
     pub tls: Option<TlsOptions>,
     /// `ssl_*` parameters were given.
@@ -51,6 +55,18 @@ impl RedisUrl {
             hosts.extend(urls.map(sentinel).collect::<Result<Vec<_>, _>>()?);
         }
         Ok(parsed)
+    }
+
+    /// What to log in with, for one connection.
+    ///
+    /// # Errors
+    /// The provider does not know it now: another attempt may help.
+    pub async fn credentials(&self) -> Result<Credentials, BrokerError> {
+        let (Some(class), Some(provider)) = (&self.credential_provider, &self.provider) else {
+            return Ok(Credentials { username: self.username.clone(), password: self.password.clone() });
+        };
+        let given = provider.credentials(class).await;
+        given.map_err(|reason| BrokerError::lost(format!("cannot log in to {}: {class}: {reason}", self.sanitized())))
     }
 
     /// The URL as Celery logs it (`kombu/connection.py:as_uri`).
@@ -83,7 +99,17 @@ impl RedisUrl {
             _ => None,
         };
         let db = database(parameters.virtual_host.as_deref().unwrap_or(&decode(path)?))?;
-        Ok(Self { scheme: scheme.to_owned(), place, username, password, db, tls, has_tls_parameters })
+        Ok(Self {
+            scheme: scheme.to_owned(),
+            place,
+            username,
+            password,
+            credential_provider: parameters.credential_provider,
+            provider: None,
+            db,
+            tls,
+            has_tls_parameters,
+        })
     }
 
     fn parse_socket(scheme: &str, rest: &str) -> Result<Self, BrokerError> {
@@ -96,6 +122,8 @@ impl RedisUrl {
             place: Place::Socket(PathBuf::from(format!("/{}", decode(path)?))),
             username: username.or(parameters.username),
             password: password.or(parameters.password),
+            credential_provider: parameters.credential_provider,
+            provider: None,
             db: database(parameters.virtual_host.as_deref().unwrap_or_default())?,
             tls: None,
             has_tls_parameters: false,
@@ -115,6 +143,7 @@ struct Parameters {
     virtual_host: Option<String>,
     username: Option<String>,
     password: Option<String>,
+    credential_provider: Option<String>,
     ssl: Map,
 }
 
@@ -132,6 +161,7 @@ impl Parameters {
             "virtual_host" => self.virtual_host = Some(value),
             "username" => self.username = Some(value),
             "password" => self.password = Some(value),
+            "credential_provider" => self.credential_provider = Some(value).filter(|class| !class.is_empty()),
             "heartbeat" | "connect_timeout" | "login_method" => {}
             _ if key.starts_with("ssl_") => {
                 self.ssl.insert(key.to_owned(), Value::Str(value));
@@ -153,9 +183,9 @@ fn split_query(rest: &str) -> (&str, &str) {
     rest.split_once('?').unwrap_or((rest, ""))
 }
 
-type Credentials<'a> = (Option<String>, Option<String>, &'a str);
+type Authority<'a> = (Option<String>, Option<String>, &'a str);
 
-fn credentials(authority: &str) -> Result<Credentials<'_>, BrokerError> {
+fn credentials(authority: &str) -> Result<Authority<'_>, BrokerError> {
     let Some((user_info, address)) = authority.rsplit_once('@') else { return Ok((None, None, authority)) };
     let (user, password) = user_info.split_once(':').unwrap_or((user_info, ""));
     let some = |text: &str| decode(text).map(|text| (!text.is_empty()).then_some(text));
@@ -231,6 +261,13 @@ mod tests {
                 (place, user, password, db)
             );
         }
+    }
+
+    #[test]
+    fn a_provider_is_named_by_its_path() {
+        let url = RedisUrl::parse("redis://u:p@h/1?credential_provider=shop.Provider").unwrap();
+        assert_eq!(url.credential_provider.as_deref(), Some("shop.Provider"));
+        assert_eq!(RedisUrl::parse("redis://h?credential_provider=").unwrap().credential_provider, None);
     }
 
     #[test]
