@@ -203,7 +203,8 @@ def test_it_comes_back_with_the_server(sqs_site):
         server.process.wait()
         eventually(lambda: "Trying again in" in worker.text(), "no loss was noticed")
         server.start()
-        eventually(lambda: worker.text().count("Connected to sqs://") == 2, "it did not come back")
+        eventually(lambda: site.sqs.list_queues(QueueNamePrefix=site.queue).get("QueueUrls"), "it did not come back")
+        assert worker.text().count("Connected to sqs://") == 2
         assert site.proj.add.delay(3, 4).get(timeout=PATIENCE) == 7
         assert worker.terminate() == 0
 
