@@ -50,7 +50,7 @@ struct Waiting {
     widens: bool,
 }
 
-/// What came of reading a shelf; the dispatcher hands it back to [`EtaQueue::put`].
+/// What came of reading a shelf; the dispatcher hands it back to [`EtaQueue::take_off`].
 pub struct FromShelf {
     shelf: usize,
     found: Vec<(Berth, Option<Delivery>)>,

@@ -1,6 +1,6 @@
 //! The pool of Python children: prefork, and with other numbers of seats threads, solo, gevent and eventlet.
 //!
-//! One supervisor task owns all state: the [roster](roster) of children with their seats and jobs, what waits, and the
+//! One supervisor task owns all state: the [roster] of children with their seats and jobs, what waits, and the
 //! [zygote] that forks. It sleeps on one channel of [events](event) and one timer. Each child has a [link] that reads its
 //! socket; the supervisor writes, all of a wake-up's frames to a child at once.
 //!

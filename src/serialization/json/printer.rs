@@ -20,7 +20,7 @@ pub fn write(out: &mut String, value: &Value) -> Result<(), EncodeError> {
 /// Appends the JSON of an object.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_map(out: &mut String, map: &Map) -> Result<(), EncodeError> {
     write_entries(out, map, 0)
 }
