@@ -6,6 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+
 use crate::support::python;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,6 +44,29 @@ impl SqsServer {
     /// `sqs://key:secret@127.0.0.1:<port>`.
     pub fn url(&self) -> String {
         format!("sqs://key:secret@127.0.0.1:{}", self.port)
+    }
+
+    /// SIGSTOP: nothing answers, as behind a dead router.
+    pub fn freeze(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// SIGCONT, after [`freeze`](Self::freeze).
+    pub fn thaw(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id() as i32), signal).expect("the server can be signalled");
+    }
+
+    /// How many messages a queue has, taken ones as well.
+    pub fn messages(&self, queue: &str) -> String {
+        self.boto(&format!(
+            "url = sqs.get_queue_url(QueueName='{queue}')['QueueUrl']\n\
+             has = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=['All'])['Attributes']\n\
+             print(sum(int(has[f'ApproximateNumberOfMessages{{kind}}']) for kind in ('', 'NotVisible')))"
+        ))
     }
 
     /// Calls boto3: `code` has a client `sqs`, and prints what it wants to say.

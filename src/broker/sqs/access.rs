@@ -123,7 +123,7 @@ impl Access {
         if let Some(credentials) = credentials {
             config.set_credentials_provider(Some(credentials));
         }
-        if let Some(role) = self.options.role.as_ref().filter(|role| !role.buffer_time.is_zero()) {
+        if let Some(role) = self.options.role.as_ref().filter(|role| role.has_buffer()) {
             config.set_identity_cache(IdentityCache::lazy().buffer_time(role.buffer_time).build());
         }
         Client::from_conf(config.build())

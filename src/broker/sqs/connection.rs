@@ -9,23 +9,23 @@ use std::{
     time::Duration,
 };
 
-use futures::future::{BoxFuture, join_all};
-use tokio::{sync::mpsc, time::timeout};
+use futures::future::{BoxFuture, join, join_all};
+use tokio::sync::mpsc;
+use tokio_util::sync::DropGuard;
 
 use crate::{
     broker::{
         BrokerError, Connection, Deliveries, Delivery,
         sqs::{
-            access::Access,
+            error::{SqsError, Trouble},
             exchange::Exchanges,
-            keeper::{Keeper, Pace},
+            keeper::Pace,
             ledger::Ledger,
             link::Link,
             options::SqsOptions,
             poller::{Poller, Polling},
             publisher::Publisher,
             queue::Queues,
-            settler::{Settler, give_back},
         },
     },
     protocol::{Message, Queue, Route},
@@ -38,15 +38,24 @@ const FAREWELL: Duration = Duration::from_secs(10);
 /// How long messages are hidden whose queue hides nothing: it is extended all the time, and a killed worker's come back soon.
 const LEAST_VISIBILITY: Duration = Duration::from_secs(30);
 
+/// What the connections of a transport have in common.
+pub(super) struct Shared {
+    pub ledger: Arc<Ledger>,
+    pub pace: Arc<Pace>,
+    /// What serves the ledger ends with the last of these.
+    pub _service: Arc<DropGuard>,
+}
+
 /// A live connection.
 pub(super) struct SqsConnection {
     queues: Arc<Queues>,
     options: Arc<SqsOptions>,
     publisher: Publisher,
     polling: Arc<Polling>,
-    settler: Arc<Settler>,
-    pace: Arc<Pace>,
+    shared: Shared,
     link: Arc<Link>,
+    /// SQS has let us in before.
+    known: bool,
     /// Those that have been told to stop as well, until they rest.
     pollers: Mutex<Vec<Arc<Poller>>>,
     deliveries: Mutex<Option<Deliveries>>,
@@ -56,42 +65,30 @@ pub(super) struct SqsConnection {
 }
 
 impl SqsConnection {
-    /// Begins a session: asks which queues there are, takes over what earlier ones held.
-    pub async fn open(
-        access: Arc<Access>,
-        options: Arc<SqsOptions>,
-        ledger: Arc<Ledger>,
-    ) -> Result<Arc<Self>, BrokerError> {
-        let queues = Arc::new(Queues::open(access, options.clone()).await?);
-        ledger.inherit();
-        let link = Arc::new(Link::default());
+    /// Begins a session, and takes over what earlier ones held. `known`: SQS has let us in before.
+    pub fn new(queues: Queues, options: Arc<SqsOptions>, shared: Shared, known: bool) -> Self {
+        let (queues, link) = (Arc::new(queues), Arc::new(Link::new(shared.ledger.clone())));
         let (out, deliveries) = mpsc::channel(CAPACITY);
-        let requeue_after = Duration::from_secs(options.wait_time_seconds.into());
-        let settler =
-            Arc::new(Settler { ledger: ledger.clone(), link: link.clone(), requeue_after, turn: Default::default() });
-        let pace = Arc::new(Pace::default());
-        tokio::spawn(settler.clone().run());
-        tokio::spawn(Keeper { ledger: ledger.clone(), link: link.clone(), pace: pace.clone() }.run());
         let polling = Polling {
-            ledger,
+            ledger: shared.ledger.clone(),
             link: link.clone(),
             prefetch: AtomicU32::new(0),
             wait_time_seconds: options.wait_time_seconds,
             polling_interval: options.polling_interval,
         };
-        Ok(Arc::new(Self {
+        Self {
             publisher: Publisher { options: options.clone(), queues: queues.clone(), exchanges: Exchanges::default() },
             polling: Arc::new(polling),
             queues,
             options,
-            settler,
-            pace,
+            shared,
             link,
+            known,
             pollers: Mutex::default(),
             deliveries: Mutex::new(Some(deliveries)),
             out: Mutex::new(Some(out)),
             finished: AtomicBool::new(false),
-        }))
+        }
     }
 
     fn check(&self) -> Result<(), BrokerError> {
@@ -104,18 +101,21 @@ impl SqsConnection {
 
     async fn begin(&self, queue: &Queue) -> Result<(), BrokerError> {
         self.check()?;
-        let known = self.queues.get(&queue.name).await?;
-        let visibility = match known.visibility_timeout().await.unwrap_or(self.options.visibility_timeout) {
-            Duration::ZERO => LEAST_VISIBILITY,
-            some => some,
+        let found = self.queues.get(&queue.name).await.map_err(|error| self.error(error))?;
+        let visibility = match found.visibility_timeout().await {
+            Ok(Duration::ZERO) => LEAST_VISIBILITY,
+            Ok(some) => some,
+            // Who may not ask may receive all the same.
+            Err(error) if queue.no_declare && error.trouble == Trouble::Denied => self.options.visibility_timeout,
+            Err(error) => return Err(self.error(error)),
         };
         let out = self.out.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let out = out.ok_or_else(|| BrokerError::lost("connection closed"))?;
-        self.pace.include(visibility);
+        self.shared.pace.include(visibility);
         let mut pollers = self.pollers();
         pollers.retain(|poller| !poller.is_at_rest());
         if !pollers.iter().any(|poller| poller.receives(&queue.name)) {
-            pollers.push(Arc::new(Poller::start(self.polling.clone(), known, visibility, out)));
+            pollers.push(Arc::new(Poller::start(self.polling.clone(), found, visibility, out)));
         }
         Ok(())
     }
@@ -131,30 +131,28 @@ impl SqsConnection {
         join_all(pollers.iter().map(|poller| poller.stop())).await;
     }
 
-    /// Sends what settlements there are, as long as SQS takes them.
-    async fn settle_all(&self) {
-        while self.link.reason().is_none() {
-            match timeout(FAREWELL, self.settler.settle()).await {
-                Ok(0) | Err(_) => return,
-                Ok(_) => {}
-            }
-        }
-    }
-
     async fn finish(&self) -> usize {
         self.stop_pollers().await;
-        let pollers = self.pollers().clone();
+        let (ledger, pollers) = (&self.shared.ledger, self.pollers().clone());
+        let held = ledger.release_all(self.link.number);
+        if held > 0 {
+            tracing::info!("Restoring {held} unacknowledged message(s)");
+        }
         if !pollers.iter().all(|poller| poller.is_at_rest()) {
             tracing::info!("Waiting for SQS to answer the last poll, or a message might stay hidden");
         }
-        let last_answers = join_all(pollers.iter().map(|poller| poller.rested()));
-        futures::future::join(last_answers, self.settle_all()).await;
-        let held = self.polling.ledger.take_held();
-        if held.is_empty() {
-            return 0;
+        let patience = Duration::from_secs(self.options.wait_time_seconds.into()) + FAREWELL;
+        let last_answers = join_all(pollers.iter().map(|poller| poller.rested(patience)));
+        join(last_answers, ledger.all_settled(FAREWELL)).await;
+        ledger.released(self.link.number)
+    }
+
+    /// What cannot be done now may be done later on the same connection. Who has been let in before will be let in again.
+    fn error(&self, error: SqsError) -> BrokerError {
+        match error.trouble {
+            Trouble::Denied if self.known => BrokerError::passing(error.to_string()),
+            _ => error.on_connection(),
         }
-        tracing::info!("Restoring {} unacknowledged message(s)", held.len());
-        timeout(FAREWELL, give_back(held)).await.unwrap_or(0)
     }
 }
 
@@ -163,7 +161,8 @@ impl Connection for SqsConnection {
         Box::pin(async move {
             self.check()?;
             if !queue.no_declare {
-                self.queues.get(&queue.name).await?;
+                let found = self.queues.get(&queue.name).await.map_err(|error| self.error(error))?;
+                found.visibility_timeout().await.map_err(|error| self.error(error))?;
                 self.publisher.exchanges.bind(queue);
             }
             Ok(())
@@ -193,7 +192,7 @@ impl Connection for SqsConnection {
 
     fn set_prefetch(&self, count: u32) {
         self.polling.prefetch.store(count, Ordering::Relaxed);
-        self.polling.ledger.freed.send_replace(());
+        self.shared.ledger.freed.send_replace(());
     }
 
     fn publish<'a>(&'a self, route: &'a Route, message: Message) -> BoxFuture<'a, Result<(), BrokerError>> {
@@ -209,7 +208,8 @@ impl Connection for SqsConnection {
     fn purge<'a>(&'a self, queue: &'a str) -> BoxFuture<'a, Result<u64, BrokerError>> {
         Box::pin(async move {
             self.check()?;
-            self.queues.get(queue).await?.purge().await
+            let found = self.queues.get(queue).await.map_err(SqsError::on_connection)?;
+            found.purge().await.map_err(SqsError::on_connection)
         })
     }
 
@@ -229,6 +229,7 @@ impl Connection for SqsConnection {
 
     fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
+            self.shared.ledger.stop(self.link.number);
             self.stop_pollers().await;
             Ok(())
         })

@@ -1,12 +1,17 @@
-//! Errors of Amazon's client, as those of a broker.
+//! [`SqsError`]: an error of Amazon's client, and what can be done about it.
 
 use std::error::Error;
 
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::{
+    config::http::HttpResponse,
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+};
 
-use crate::broker::{BrokerError, BrokerErrorKind};
+use crate::broker::BrokerError;
 
-/// Codes of a service that does not let this key in.
+/// SQS's codes come with this before them, or without.
+const PREFIX: &str = "AWS.SimpleQueueService.";
+/// A service that does not let this key in.
 const DENIED: [&str; 8] = [
     "AccessDenied",
     "AccessDeniedException",
@@ -17,44 +22,117 @@ const DENIED: [&str; 8] = [
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 ];
+/// What is over after a while. What has a status of 500 or more is as well.
+const PASSING: [&str; 14] = [
+    "ExpiredToken",
+    "ExpiredTokenException",
+    "KmsThrottled",
+    "OverLimit",
+    "QueueDeletedRecently",
+    "RequestExpired",
+    "RequestLimitExceeded",
+    "RequestThrottled",
+    "RequestThrottledException",
+    "Throttling",
+    "ThrottlingException",
+    "ThrottledException",
+    "TooManyRequestsException",
+    "SlowDown",
+];
+const GONE: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
+/// A receipt that is good for nothing any more.
+const STALE: [&str; 4] = ["InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidIdFormat"];
+const FIRST_SERVER_ERROR: u16 = 500;
 
-/// What has failed, for the worker: [`Unusable`](BrokerErrorKind::Unusable) where the key is not let in,
-/// [`Refused`](BrokerErrorKind::Refused) where the service says no to something else,
-/// [`ConnectionLost`](BrokerErrorKind::ConnectionLost) where it does not answer, or cannot now.
-pub(super) fn broker_error<E, R>(what: &str, error: &SdkError<E, R>) -> BrokerError
-where
-    E: ProvideErrorMetadata + Error + 'static,
-    R: std::fmt::Debug + 'static,
-{
-    let SdkError::ServiceError(service) = error else {
-        return BrokerError::lost(format!("{what}: {}", causes(error)));
-    };
-    let (code, message) = (service.err().code().unwrap_or("Unknown"), service.err().message().unwrap_or("no message"));
-    BrokerError::new(kind(code), format!("{what}: {code}: {message}"))
+/// By what can be done about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Nobody answers.
+    NoAnswer,
+    /// Not now.
+    Passing,
+    /// The key is not let in.
+    Denied,
+    /// The queue is not there.
+    Gone,
+    /// Not like that.
+    Refused,
 }
 
-fn kind(code: &str) -> BrokerErrorKind {
-    let passing =
-        ["Throttl", "TooManyRequests", "RequestLimit", "Internal", "ServiceUnavailable", "Expired", "Unknown"];
-    match code {
-        code if DENIED.contains(&code) => BrokerErrorKind::Unusable,
-        code if passing.iter().any(|part| code.contains(part)) => BrokerErrorKind::ConnectionLost,
-        _ => BrokerErrorKind::Refused,
+/// Which, and in which words.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub(super) struct SqsError {
+    pub trouble: Trouble,
+    message: String,
+}
+
+impl SqsError {
+    pub fn new(trouble: Trouble, message: impl Into<String>) -> Self {
+        Self { trouble, message: message.into() }
+    }
+
+    /// `what` has failed.
+    pub fn of<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        let SdkError::ServiceError(service) = error else {
+            return Self::new(Trouble::NoAnswer, format!("{what}: {}", innermost(error)));
+        };
+        let (code, text) = (service.err().code().unwrap_or("Unknown"), service.err().message().unwrap_or("no message"));
+        Self::new(trouble(code, service.raw().status().as_u16()), format!("{what}: {code}: {text}"))
+    }
+
+    /// For whom has a connection: it lives, and may do better the next time.
+    pub fn on_connection(self) -> BrokerError {
+        match self.trouble {
+            Trouble::NoAnswer | Trouble::Passing => BrokerError::passing(self.message),
+            _ => self.into(),
+        }
     }
 }
 
-/// Whatever it was: with another connection it may be different.
-pub(super) fn lost(error: &BrokerError) -> BrokerError {
-    BrokerError::lost(error.to_string())
+/// For whom has none.
+impl From<SqsError> for BrokerError {
+    fn from(error: SqsError) -> Self {
+        match error.trouble {
+            Trouble::NoAnswer | Trouble::Passing => Self::lost(error.message),
+            Trouble::Denied => Self::unusable(error.message),
+            Trouble::Gone | Trouble::Refused => Self::refused(error.message),
+        }
+    }
+}
+
+/// Whether an entry of a batch failed because its receipt is worth nothing any more.
+pub(super) fn is_stale(code: &str) -> bool {
+    STALE.contains(&bare(code))
+}
+
+fn bare(code: &str) -> &str {
+    code.strip_prefix(PREFIX).unwrap_or(code)
+}
+
+fn trouble(code: &str, status: u16) -> Trouble {
+    let code = bare(code);
+    if DENIED.contains(&code) {
+        Trouble::Denied
+    } else if GONE.contains(&code) {
+        Trouble::Gone
+    } else if PASSING.contains(&code) || status >= FIRST_SERVER_ERROR {
+        Trouble::Passing
+    } else {
+        Trouble::Refused
+    }
 }
 
 /// The innermost cause says what it was, the outer ones how Amazon's client is made.
-fn causes<E: Error + 'static>(error: &E) -> String {
-    let mut innermost: &(dyn Error + 'static) = error;
-    while let Some(source) = innermost.source() {
-        innermost = source;
+fn innermost<E: Error + 'static>(error: &E) -> String {
+    let mut cause: &(dyn Error + 'static) = error;
+    while let Some(source) = cause.source() {
+        cause = source;
     }
-    let text = innermost.to_string();
+    let text = cause.to_string();
     if text.is_empty() { DisplayErrorContext(error).to_string() } else { text }
 }
 
@@ -63,10 +141,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn codes_say_whether_to_try_again() {
-        assert_eq!(kind("InvalidClientTokenId"), BrokerErrorKind::Unusable);
-        assert_eq!(kind("ExpiredToken"), BrokerErrorKind::ConnectionLost);
-        assert_eq!(kind("ThrottlingException"), BrokerErrorKind::ConnectionLost);
-        assert_eq!(kind("AWS.SimpleQueueService.NonExistentQueue"), BrokerErrorKind::Refused);
+    fn codes_say_what_can_be_done() {
+        let table = [
+            ("InvalidClientTokenId", 403, Trouble::Denied),
+            ("ExpiredToken", 403, Trouble::Passing),
+            ("ThrottlingException", 400, Trouble::Passing),
+            ("Unknown", 503, Trouble::Passing),
+            ("AWS.SimpleQueueService.NonExistentQueue", 400, Trouble::Gone),
+            ("QueueDoesNotExist", 400, Trouble::Gone),
+            ("UnknownOperationException", 404, Trouble::Refused),
+        ];
+        for (code, status, expected) in table {
+            assert_eq!(trouble(code, status), expected, "{code}");
+        }
+        assert!(is_stale("AWS.SimpleQueueService.MessageNotInflight") && !is_stale("RequestThrottled"));
     }
 }

@@ -1,10 +1,10 @@
 //! [`Ledger`]: what a worker holds of SQS, and what is to become of it.
 //!
-//! A receipt is good whichever connection it is used by. So all connections of a transport share one ledger: what a lost one
-//! held is settled through the next.
+//! A receipt is good whichever connection it is used by. So all connections of a transport share one ledger, and the tasks that
+//! serve it live as long as it does: what a lost connection held stays hidden, and is settled, without another one.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,6 +13,7 @@ use tokio::{
     sync::{Notify, watch},
     time::Instant,
 };
+use uuid::Uuid;
 
 use crate::broker::{Settle, Settlement, Tag, sqs::queue::SqsQueue};
 
@@ -21,19 +22,33 @@ use crate::broker::{Settle, Settlement, Tag, sqs::queue::SqsQueue};
 pub(super) struct Receipt {
     pub queue: Arc<SqsQueue>,
     pub handle: String,
+    /// SQS's name of the message.
+    pub id: Option<Uuid>,
     /// The task's name.
     pub task: String,
     /// How often the message has been received by now.
     pub received: u32,
     /// How long it stays hidden each time.
     pub visibility: Duration,
+    /// When it was received.
+    pub since: Instant,
 }
 
-/// What is to be done with a message.
-pub(super) struct Settled {
+/// What is to become of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Settled(Settlement),
+    /// Back to its queue at once, for others: nobody here wants it.
+    Released,
+}
+
+/// A message of which that is known.
+pub(super) struct Ended {
     pub number: u64,
+    /// Of the connection that has received it.
+    pub connection: u64,
     pub receipt: Receipt,
-    pub settlement: Settlement,
+    pub end: End,
 }
 
 /// Messages that are held, by number.
@@ -44,25 +59,43 @@ pub(super) struct Ledger {
     pub woken: Notify,
     /// Wakes pollers: there is room in the window.
     pub freed: watch::Sender<()>,
+    /// Wakes who waits for the end: something was settled.
+    settled: watch::Sender<()>,
 }
 
 #[derive(Default)]
 struct Books {
     held: BTreeMap<u64, Held>,
-    waiting: VecDeque<Settled>,
-    /// How many of `held` the current connection has received.
-    own: usize,
+    waiting: VecDeque<Ended>,
+    /// Numbers of messages by SQS's names, as long as they are held or wait.
+    names: HashMap<Uuid, u64>,
+    /// Those whose time is being extended just now. Nothing else is to be done to them meanwhile but to delete them.
+    extending: HashSet<u64>,
+    /// How many are on their way to be settled.
+    on_their_way: usize,
+    /// Connections that live, by number.
+    connections: HashMap<u64, Share>,
     last: u64,
-    /// Some of `held` is both inherited and left.
-    forsaken: bool,
+    last_connection: u64,
+}
+
+/// What concerns one connection.
+#[derive(Default)]
+struct Share {
+    /// How many of the messages that are held it has received.
+    own: usize,
+    /// How many of those were released.
+    released: usize,
+    /// Nobody begins anything any more: what is left is released.
+    stopping: bool,
 }
 
 struct Held {
     receipt: Receipt,
+    /// The one that has received it.
+    connection: u64,
     /// When its time is to be extended.
     due: Instant,
-    /// Received by a connection that is gone.
-    inherited: bool,
     /// Nobody will settle it.
     left: bool,
     /// SQS does not extend its time any more.
@@ -70,84 +103,175 @@ struct Held {
 }
 
 impl Ledger {
-    /// Notes a message that has just been received; its number.
-    pub fn hold(&self, receipt: Receipt) -> u64 {
-        let due = Instant::now() + receipt.visibility / 2;
+    /// A new connection; its number.
+    pub fn begin(&self) -> u64 {
         let mut books = self.books();
-        books.last += 1;
-        books.own += 1;
-        let number = books.last;
-        books.held.insert(number, Held { receipt, due, inherited: false, left: false, lapsed: false });
+        books.last_connection += 1;
+        let number = books.last_connection;
+        books.connections.insert(number, Share::default());
         number
     }
 
-    /// A new connection has an empty window.
-    pub fn inherit(&self) {
+    /// A connection has ended. What it held is settled all the same; what nobody will settle is released.
+    pub fn end(&self, connection: u64) {
         let mut books = self.books();
-        books.own = 0;
-        books.held.values_mut().for_each(|held| held.inherited = true);
-        books.forsaken = true;
+        if books.connections.remove(&connection).is_some() {
+            books.release(|held| held.left && held.connection == connection);
+            drop(books);
+            self.woken.notify_one();
+        }
+    }
+
+    /// Notes a message that a connection has just received; its number. None: it is held already, or about to be settled, and
+    /// this receipt takes the place of an older one, which is worth nothing any more.
+    pub fn hold(&self, connection: u64, receipt: Receipt) -> Option<u64> {
+        let mut guard = self.books();
+        let books = &mut *guard;
+        let due = Instant::now() + receipt.visibility / 2;
+        if let Some(number) = receipt.id.and_then(|id| books.names.get(&id)).copied() {
+            if let Some(held) = books.held.get_mut(&number) {
+                (held.due, held.lapsed) = (due, false);
+                held.receipt = Receipt { since: receipt.since, handle: receipt.handle, ..held.receipt.clone() };
+            } else if let Some(ended) = books.waiting.iter_mut().find(|ended| ended.number == number) {
+                ended.receipt.handle = receipt.handle;
+            }
+            return None;
+        }
+        books.last += 1;
+        let number = books.last;
+        if let Some(share) = books.connections.get_mut(&connection) {
+            share.own += 1;
+        }
+        books.names.extend(receipt.id.map(|id| (id, number)));
+        books.held.insert(number, Held { receipt, connection, due, left: false, lapsed: false });
+        Some(number)
+    }
+
+    /// How many messages a connection has received that nobody has settled.
+    pub fn own(&self, connection: u64) -> usize {
+        self.books().connections.get(&connection).map_or(0, |share| share.own)
+    }
+
+    /// From now on what a connection has received and is left is released at once.
+    pub fn stop(&self, connection: u64) {
+        let mut books = self.books();
+        if let Some(share) = books.connections.get_mut(&connection) {
+            share.stopping = true;
+        }
+        books.release(|held| held.left && held.connection == connection);
         drop(books);
         self.woken.notify_one();
     }
 
-    /// How many messages the current connection has received that nobody has settled.
-    pub fn own(&self) -> usize {
-        self.books().own
-    }
-
-    /// Takes up to `limit` of what is to be settled, in order. What lost connections received and nobody will settle is to be
-    /// given back.
-    pub fn drain(&self, limit: usize) -> Vec<Settled> {
+    /// Releases all that a connection holds, and those that have ended. How many messages that is.
+    pub fn release_all(&self, connection: u64) -> usize {
         let mut guard = self.books();
         let books = &mut *guard;
-        if std::mem::take(&mut books.forsaken) {
-            let forsaken = books.held.extract_if(.., |_, held| held.inherited && held.left);
-            books.waiting.extend(forsaken.map(|(number, held)| Settled {
-                number,
-                receipt: held.receipt,
-                settlement: Settlement::Requeue,
-            }));
+        let others: Vec<u64> = books.connections.keys().copied().filter(|number| *number != connection).collect();
+        let count = books.release(|held| !others.contains(&held.connection));
+        drop(guard);
+        self.woken.notify_one();
+        count
+    }
+
+    /// How many messages that a connection has received have been released.
+    pub fn released(&self, connection: u64) -> usize {
+        self.books().connections.get(&connection).map_or(0, |share| share.released)
+    }
+
+    /// Takes up to `limit` of what is to be settled now, in order.
+    pub fn drain(&self, limit: usize) -> Vec<Ended> {
+        let mut guard = self.books();
+        let books = &mut *guard;
+        let (mut drained, mut later) = (Vec::new(), VecDeque::new());
+        while drained.len() < limit
+            && let Some(ended) = books.waiting.pop_front()
+        {
+            let free = ended.end == End::Settled(Settlement::Ack) || !books.extending.contains(&ended.number);
+            if free { drained.push(ended) } else { later.push_back(ended) }
         }
-        let count = books.waiting.len().min(limit);
-        books.waiting.drain(..count).collect()
+        later.append(&mut books.waiting);
+        books.waiting = later;
+        for ended in &drained {
+            books.forget(ended.receipt.id);
+        }
+        books.on_their_way += drained.len();
+        drained
+    }
+
+    /// These have been settled, or cannot be.
+    pub fn done(&self, ended: &[Ended]) {
+        let mut books = self.books();
+        books.on_their_way -= ended.len();
+        for released in ended.iter().filter(|ended| ended.end == End::Released) {
+            if let Some(share) = books.connections.get_mut(&released.connection) {
+                share.released += 1;
+            }
+        }
+        drop(books);
+        self.settled.send_replace(());
     }
 
     /// Takes back what could not be settled.
-    pub fn put_back(&self, settled: Vec<Settled>) {
+    pub fn put_back(&self, ended: Vec<Ended>) {
         let mut books = self.books();
-        for one in settled.into_iter().rev() {
+        books.on_their_way -= ended.len();
+        for one in ended.into_iter().rev() {
+            books.names.extend(one.receipt.id.map(|id| (id, one.number)));
             books.waiting.push_front(one);
+        }
+        drop(books);
+        self.woken.notify_one();
+    }
+
+    /// Waits until everything is settled that can be, for no longer than `patience` where there is no progress.
+    pub async fn all_settled(&self, patience: Duration) {
+        let mut settled = self.settled.subscribe();
+        loop {
+            if self.unsettled() == 0 || !matches!(tokio::time::timeout(patience, settled.changed()).await, Ok(Ok(()))) {
+                return;
+            }
         }
     }
 
-    /// Takes all that is held; nothing of it can be settled any more.
-    pub fn take_held(&self) -> Vec<Receipt> {
-        let mut books = self.books();
-        books.own = 0;
-        std::mem::take(&mut books.held).into_values().map(|held| held.receipt).collect()
+    fn unsettled(&self) -> usize {
+        let books = self.books();
+        books.waiting.len() + books.on_their_way
     }
 
-    /// What is to be hidden for longer by now.
-    pub fn due(&self) -> Vec<(u64, Receipt)> {
+    /// Numbers and queues of what is to be hidden for longer by now.
+    pub fn due(&self) -> Vec<(u64, Arc<SqsQueue>)> {
         let now = Instant::now();
         let books = self.books();
         let due = books.held.iter().filter(|(_, held)| !held.lapsed && held.due <= now);
-        due.map(|(number, held)| (*number, held.receipt.clone())).collect()
+        due.map(|(number, held)| (*number, held.receipt.queue.clone())).collect()
     }
 
-    /// It is hidden from now on for its time.
-    pub fn extended(&self, number: u64) {
-        if let Some(held) = self.books().held.get_mut(&number) {
-            held.due = Instant::now() + held.receipt.visibility / 2;
-        }
+    /// The receipts of those that are still held; they are being extended until [`extended`](Self::extended) says how that went.
+    pub fn begin_extending(&self, numbers: &[u64]) -> Vec<(u64, Receipt)> {
+        let mut guard = self.books();
+        let books = &mut *guard;
+        let held = numbers.iter().filter_map(|number| Some((*number, books.held.get(number)?.receipt.clone())));
+        let held: Vec<_> = held.collect();
+        books.extending.extend(held.iter().map(|(number, _)| *number));
+        held
     }
 
-    /// It cannot be hidden any longer.
-    pub fn lapsed(&self, number: u64) {
-        if let Some(held) = self.books().held.get_mut(&number) {
-            held.lapsed = true;
+    /// It has been extended; or not, and it is due still; or it cannot be any more (`lapsed`). Whether it is still held.
+    pub fn extended(&self, number: u64, outcome: Extension) -> bool {
+        let mut books = self.books();
+        books.extending.remove(&number);
+        let held = books.held.get_mut(&number).map(|held| match outcome {
+            Extension::Done => held.due = Instant::now() + held.receipt.visibility / 2,
+            Extension::Later => {}
+            Extension::Lapsed => held.lapsed = true,
+        });
+        let is_held = held.is_some();
+        drop(books);
+        if !is_held {
+            self.woken.notify_one();
         }
+        is_held
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -155,28 +279,59 @@ impl Ledger {
     }
 }
 
+/// What came of extending a message's time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extension {
+    Done,
+    Later,
+    Lapsed,
+}
+
+impl Books {
+    fn release(&mut self, which: impl Fn(&Held) -> bool) -> usize {
+        let numbers: Vec<u64> = self.held.iter().filter(|(_, held)| which(held)).map(|(number, _)| *number).collect();
+        for number in &numbers {
+            self.move_on(*number, End::Released);
+        }
+        numbers.len()
+    }
+
+    /// From what is held to what waits. Whether it was held.
+    fn move_on(&mut self, number: u64, end: End) -> bool {
+        let Some(Held { receipt, connection, .. }) = self.held.remove(&number) else { return false };
+        if let Some(share) = self.connections.get_mut(&connection) {
+            share.own -= 1;
+        }
+        self.waiting.push_back(Ended { number, connection, receipt, end });
+        true
+    }
+
+    fn forget(&mut self, id: Option<Uuid>) {
+        if let Some(id) = id {
+            self.names.remove(&id);
+        }
+    }
+}
+
 impl Settle for Ledger {
     fn settle(&self, tag: Tag, settlement: Settlement) {
         let Tag::Number(number) = tag else { return };
-        let mut books = self.books();
-        let Some(held) = books.held.remove(&number) else {
+        if !self.books().move_on(number, End::Settled(settlement)) {
             return tracing::debug!(number, "settlement of a delivery that is no longer held");
-        };
-        books.own -= usize::from(!held.inherited);
-        books.waiting.push_back(Settled { number, receipt: held.receipt, settlement });
-        drop(books);
+        }
         self.woken.notify_one();
         self.freed.send_replace(());
     }
 
     fn leave(&self, tag: Tag) {
         let Tag::Number(number) = tag else { return };
-        let mut books = self.books();
+        let mut guard = self.books();
+        let books = &mut *guard;
         let Some(held) = books.held.get_mut(&number) else { return };
         held.left = true;
-        if held.inherited {
-            books.forsaken = true;
-            drop(books);
+        if books.connections.get(&held.connection).is_none_or(|share| share.stopping) {
+            books.move_on(number, End::Released);
+            drop(guard);
             self.woken.notify_one();
         }
     }

@@ -1,16 +1,26 @@
 //! [`Link`]: the life of a connection, which all its tasks watch.
 
+use std::sync::Arc;
+
 use tokio::sync::watch;
 
-use crate::broker::BrokerError;
+use crate::broker::{BrokerError, sqs::ledger::Ledger};
 
 /// Whether a connection lives, and why not.
-#[derive(Default)]
 pub(super) struct Link {
+    /// Which is told of the end.
+    ledger: Arc<Ledger>,
+    /// The connection's number in there.
+    pub number: u64,
     ended: watch::Sender<Option<BrokerError>>,
 }
 
 impl Link {
+    /// Of a new connection.
+    pub fn new(ledger: Arc<Ledger>) -> Self {
+        Self { number: ledger.begin(), ledger, ended: watch::Sender::new(None) }
+    }
+
     /// Why it has ended.
     pub fn reason(&self) -> Option<BrokerError> {
         self.ended.borrow().clone()
@@ -29,5 +39,6 @@ impl Link {
             ended.get_or_insert(why);
             first
         });
+        self.ledger.end(self.number);
     }
 }

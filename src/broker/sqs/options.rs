@@ -68,6 +68,13 @@ pub struct Role {
     pub buffer_time: Duration,
 }
 
+impl Role {
+    /// Whether that time means anything, as in kombu.
+    pub fn has_buffer(&self) -> bool {
+        !self.buffer_time.is_zero() && self.buffer_time < self.token_timeout
+    }
+}
+
 impl Default for SqsOptions {
     fn default() -> Self {
         Self {

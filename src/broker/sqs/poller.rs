@@ -14,19 +14,20 @@ use bytes::Bytes;
 use tokio::{
     sync::mpsc,
     task::JoinHandle,
-    time::{sleep, timeout},
+    time::{Instant, sleep, timeout},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
 
 use crate::{
     broker::{
         Acker, BrokerError, Delivery, Tag, envelope,
         sqs::{
-            error::{broker_error, lost},
+            error::{SqsError, Trouble},
             ledger::{Ledger, Receipt},
             link::Link,
             queue::SqsQueue,
-            settler::{BATCH, give_back, whole},
+            request::{BATCH, LIMIT, hide, whole},
         },
     },
     protocol::{Message, Properties},
@@ -35,6 +36,10 @@ use crate::{
 
 /// How long to wait for the answer to a poll before one that is told to stop is left alone: it gives back what it gets then.
 const BRIEFLY: Duration = Duration::from_secs(1);
+
+/// How long to rest where a queue cannot be read, at first and at most.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// What a connection's pollers share.
 pub(super) struct Polling {
@@ -64,7 +69,12 @@ impl Poller {
     ) -> Self {
         let (name, stop, tasks) = (queue.name.clone(), CancellationToken::new(), TaskTracker::new());
         let poll = Poll { polling, queue, visibility, out, stop: stop.clone(), tasks: tasks.clone() };
-        tasks.spawn(poll.run());
+        let (link, running) = (poll.polling.link.clone(), tasks.spawn(poll.run()));
+        tasks.spawn(async move {
+            if running.await.is_err() {
+                link.end(BrokerError::lost("a poller of SQS has failed"));
+            }
+        });
         tasks.close();
         Self { queue: name, stop, tasks }
     }
@@ -85,9 +95,9 @@ impl Poller {
         self.tasks.is_empty()
     }
 
-    /// Resolves when the last poll has been answered: SQS may hand out a message as long as it has not.
-    pub async fn rested(&self) {
-        self.tasks.wait().await;
+    /// Resolves when the last poll has been answered, or will not be: SQS may hand out a message as long as it has not.
+    pub async fn rested(&self, patience: Duration) {
+        let _ = timeout(patience, self.tasks.wait()).await;
     }
 }
 
@@ -102,15 +112,31 @@ struct Poll {
 
 impl Poll {
     async fn run(self) {
+        let mut rest = FIRST_REST;
         while let Some(count) = self.room().await {
             let Some(received) = self.receive(count).await else { return };
-            match received {
-                Ok(messages) if messages.is_empty() => tokio::select! {
-                    () = sleep(self.polling.polling_interval) => {}
-                    () = self.stopped() => return,
-                },
-                Ok(messages) => self.deliver(messages).await,
-                Err(error) => return self.polling.link.end(lost(&error)),
+            let pause = match received {
+                Ok(messages) if messages.is_empty() => self.polling.polling_interval,
+                Ok(messages) => {
+                    rest = FIRST_REST;
+                    self.deliver(messages).await;
+                    continue;
+                }
+                // The next connection looks for the queue, and makes it.
+                Err(error) if matches!(error.trouble, Trouble::NoAnswer | Trouble::Gone) => {
+                    return self.polling.link.end(BrokerError::lost(error.to_string()));
+                }
+                // What is this queue's own trouble does not concern the others.
+                Err(error) => {
+                    tracing::error!("{error}. Trying again in {} seconds...", rest.as_secs());
+                    let pause = rest;
+                    rest = (rest * 2).min(LONGEST_REST);
+                    pause
+                }
+            };
+            tokio::select! {
+                () = sleep(pause) => {}
+                () = self.stopped() => return,
             }
         }
     }
@@ -124,7 +150,11 @@ impl Poll {
                 return None;
             }
             let window = self.polling.prefetch.load(Ordering::Relaxed) as usize;
-            let room = if window == 0 { BATCH } else { window.saturating_sub(self.polling.ledger.own()) };
+            let room = if window == 0 {
+                BATCH
+            } else {
+                window.saturating_sub(self.polling.ledger.own(self.polling.link.number))
+            };
             if room > 0 {
                 return Some(room.min(BATCH));
             }
@@ -143,7 +173,7 @@ impl Poll {
     }
 
     /// One poll. None: it is time to stop, and what it gets is given back.
-    async fn receive(&self, count: usize) -> Option<Result<Vec<Received>, BrokerError>> {
+    async fn receive(&self, count: usize) -> Option<Result<Vec<Received>, SqsError>> {
         let mut poll: JoinHandle<_> = tokio::spawn(receive(
             self.queue.clone(),
             self.visibility,
@@ -151,18 +181,12 @@ impl Poll {
             i32::try_from(count).unwrap_or(1),
         ));
         tokio::select! {
-            received = &mut poll => Some(received.unwrap_or_else(|_| Err(BrokerError::lost("the program ends")))),
+            received = &mut poll => Some(received.unwrap_or_else(|_| Err(SqsError::new(Trouble::NoAnswer, "the program ends")))),
             () = self.stopped() => {
-                let (queue, visibility) = (self.queue.clone(), self.visibility);
+                let queue = self.queue.clone();
                 self.tasks.spawn(async move {
                     let Ok(Ok(messages)) = poll.await else { return };
-                    let receipts: Vec<Receipt> =
-                        messages.iter().filter_map(|message| receipt(&queue, visibility, message)).collect();
-                    if !receipts.is_empty() {
-                        let (name, count) = (&queue.name, receipts.len());
-                        tracing::info!("Consumer for queue {name} is gone, releasing {count} received message(s)");
-                        give_back(receipts).await;
-                    }
+                    give_back(&queue, &messages).await;
                 });
                 None
             }
@@ -170,7 +194,10 @@ impl Poll {
     }
 
     async fn deliver(&self, messages: Vec<Received>) {
-        let batch = messages.iter().filter_map(|message| self.delivery(message)).collect();
+        let batch: Vec<Delivery> = messages.iter().filter_map(|message| self.delivery(message)).collect();
+        if batch.is_empty() {
+            return;
+        }
         // What is dropped here is held, and given back when the connection is closed.
         tokio::select! {
             _ = self.out.send(batch) => {}
@@ -183,7 +210,7 @@ impl Poll {
         let (message, marked) = read(received.body().unwrap_or_default());
         receipt.task = message.headers.get("task").and_then(Value::as_str).unwrap_or_default().to_owned();
         let redelivered = marked || receipt.received > 1;
-        let number = self.polling.ledger.hold(receipt);
+        let number = self.polling.ledger.hold(self.polling.link.number, receipt)?;
         let acker = Acker::new(Tag::Number(number), self.polling.ledger.clone());
         Some(Delivery { message: Ok(message), queue: self.queue.name.clone(), redelivered, acker })
     }
@@ -194,7 +221,7 @@ async fn receive(
     visibility: Duration,
     wait_time_seconds: u16,
     count: i32,
-) -> Result<Vec<Received>, BrokerError> {
+) -> Result<Vec<Received>, SqsError> {
     let answer = queue
         .client
         .receive_message()
@@ -205,8 +232,21 @@ async fn receive(
         .wait_time_seconds(wait_time_seconds.into())
         .send()
         .await;
-    let answer = answer.map_err(|error| broker_error(&format!("queue '{}' cannot be read", queue.name), &error))?;
+    let answer = answer.map_err(|error| SqsError::of(&format!("queue '{}' cannot be read", queue.name), &error))?;
     Ok(answer.messages.unwrap_or_default())
+}
+
+/// What comes when nobody wants it any more goes to others.
+async fn give_back(queue: &SqsQueue, messages: &[Received]) {
+    let handles: Vec<_> = messages.iter().filter_map(|message| Some((message.receipt_handle()?, 0))).collect();
+    if handles.is_empty() {
+        return;
+    }
+    let (name, count) = (&queue.name, handles.len());
+    tracing::info!("Consumer for queue {name} is gone, releasing {count} received message(s)");
+    if let Err(error) = hide(queue, &handles, LIMIT).await {
+        tracing::warn!("Failed to release messages for queue {name}: {error}");
+    }
 }
 
 fn receipt(queue: &Arc<SqsQueue>, visibility: Duration, message: &Received) -> Option<Receipt> {
@@ -214,9 +254,11 @@ fn receipt(queue: &Arc<SqsQueue>, visibility: Duration, message: &Received) -> O
     Some(Receipt {
         queue: queue.clone(),
         handle: message.receipt_handle()?.to_owned(),
+        id: message.message_id().and_then(|id| Uuid::parse_str(id).ok()),
         task: String::new(),
         received: count.and_then(|count| count.parse().ok()).unwrap_or(1),
         visibility,
+        since: Instant::now(),
     })
 }
 

@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use crate::{
     broker::{
-        BrokerError, BrokerErrorKind,
+        BrokerError,
         envelope::Draft,
         sqs::{
-            error::broker_error,
+            error::{SqsError, Trouble},
             exchange::Exchanges,
             options::SqsOptions,
             queue::{Queues, SqsQueue},
@@ -36,7 +36,7 @@ impl Publisher {
         let draft = Draft::new(message, &route.exchange, &route.routing_key, self.options.base64_bodies)
             .map_err(|error| BrokerError::refused(format!("a message cannot be written for SQS: {error}")))?;
         for name in self.exchanges.queues(route, self.options.deadletter_queue.as_deref()) {
-            let queue = self.queues.get(&name).await?;
+            let queue = self.queues.get(&name).await.map_err(SqsError::on_connection)?;
             self.send(&queue, draft.copy(), message).await?;
         }
         Ok(())
@@ -47,6 +47,9 @@ impl Publisher {
         let group = property(message, "MessageGroupId");
         let mut request = queue.client.send_message().queue_url(&queue.url).message_body(body);
         if queue.is_fifo() {
+            if delay(message).is_some() {
+                tracing::warn!("SQS FIFO queues take no per-message delay, ignoring it");
+            }
             let deduplication = property(message, "MessageDeduplicationId");
             request = request
                 .message_group_id(group.unwrap_or_else(|| "default".to_owned()))
@@ -56,11 +59,11 @@ impl Publisher {
         }
         let sent = request.send().await;
         sent.map(drop).map_err(|error| {
-            let error = broker_error(&format!("a message cannot be sent to queue '{}'", queue.name), &error);
-            match error.kind() {
+            let error = SqsError::of(&format!("a message cannot be sent to queue '{}'", queue.name), &error);
+            match error.trouble {
                 // A key that may not write to this queue may do all the rest.
-                BrokerErrorKind::Unusable => BrokerError::refused(error.to_string()),
-                _ => error,
+                Trouble::Denied => BrokerError::refused(error.to_string()),
+                _ => error.on_connection(),
             }
         })
     }
@@ -70,10 +73,17 @@ fn property(message: &Message, name: &str) -> Option<String> {
     message.properties.other.get(name).and_then(Value::as_str).map(str::to_owned)
 }
 
-/// How long SQS is to keep the message back, in seconds.
+/// How long SQS is to keep the message back, in seconds. What is no time is none, as in kombu, and said.
 fn delay(message: &Message) -> Option<i32> {
     let other = &message.properties.other;
-    let wanted = ["delay_seconds", "DelaySeconds"].into_iter().find_map(|name| other.get(name)?.as_f64())?;
-    let within = (0.0..).contains(&wanted).then_some(wanted as i64)?;
-    i32::try_from(within.min(LONGEST_DELAY)).ok()
+    let wanted =
+        ["delay_seconds", "DelaySeconds"].into_iter().find_map(|name| other.get(name).filter(|v| !v.is_null()))?;
+    let number = wanted.as_f64().or_else(|| wanted.as_str()?.trim().parse().ok());
+    match number {
+        Some(number) if number >= 0.0 => i32::try_from((number as i64).min(LONGEST_DELAY)).ok(),
+        _ => {
+            tracing::warn!("SQS delay {wanted:?} is not a time, publishing without a delay");
+            None
+        }
+    }
 }

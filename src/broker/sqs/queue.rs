@@ -7,11 +7,13 @@ use std::{
 };
 
 use aws_sdk_sqs::{Client, types::QueueAttributeName};
-use tokio::time::Instant;
+use tokio::{sync::OnceCell, time::Instant};
 
-use crate::broker::{
-    BrokerError,
-    sqs::{access::Access, error::broker_error, options::SqsOptions, predefined::PredefinedQueue},
+use crate::broker::sqs::{
+    access::Access,
+    error::{SqsError, Trouble},
+    options::SqsOptions,
+    predefined::PredefinedQueue,
 };
 
 /// How long it is believed whether a queue has a redrive policy, as in kombu (`redrive_policy_cache_ttl`).
@@ -28,6 +30,7 @@ pub(super) struct SqsQueue {
     pub url: String,
     pub client: Client,
     pub predefined: Option<PredefinedQueue>,
+    visibility: OnceCell<Duration>,
     /// Whether it has a redrive policy, and when that was read.
     redrive: Mutex<Option<(bool, Instant)>>,
 }
@@ -38,15 +41,13 @@ impl SqsQueue {
         self.name.ends_with(FIFO)
     }
 
-    /// How long what was received stays hidden; none where the queue does not tell.
-    pub async fn visibility_timeout(&self) -> Option<Duration> {
-        match self.attribute(QueueAttributeName::VisibilityTimeout).await {
-            Ok(value) => value?.parse().ok().map(Duration::from_secs),
-            Err(error) => {
-                tracing::debug!("the default of broker_transport_options is used for its visibility timeout: {error}");
-                None
-            }
-        }
+    /// How long what was received stays hidden. kombu reads an attribute as well when it declares a queue.
+    pub async fn visibility_timeout(&self) -> Result<Duration, SqsError> {
+        let read = || async {
+            let value = self.attribute(QueueAttributeName::VisibilityTimeout).await?;
+            Ok(value.and_then(|seconds| seconds.parse().ok()).map_or(Duration::ZERO, Duration::from_secs))
+        };
+        self.visibility.get_or_try_init(read).await.copied()
     }
 
     /// Whether SQS itself takes messages away that nobody wants. If it does not tell, they are left to it.
@@ -67,7 +68,7 @@ impl SqsQueue {
     }
 
     /// Empties the queue; how many messages there were, as far as SQS knew.
-    pub async fn purge(&self) -> Result<u64, BrokerError> {
+    pub async fn purge(&self) -> Result<u64, SqsError> {
         let mut known = 0;
         for _ in 0..LENGTHS_ASKED {
             let length = self.attribute(QueueAttributeName::ApproximateNumberOfMessages).await?;
@@ -77,14 +78,14 @@ impl SqsQueue {
             }
         }
         let purged = self.client.purge_queue().queue_url(&self.url).send().await;
-        purged.map_err(|error| broker_error(&format!("queue '{}' cannot be emptied", self.name), &error))?;
+        purged.map_err(|error| SqsError::of(&format!("queue '{}' cannot be emptied", self.name), &error))?;
         Ok(known)
     }
 
-    async fn attribute(&self, name: QueueAttributeName) -> Result<Option<String>, BrokerError> {
+    async fn attribute(&self, name: QueueAttributeName) -> Result<Option<String>, SqsError> {
         let answer = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone()).send().await;
         let mut answer =
-            answer.map_err(|error| broker_error(&format!("{name} of queue '{}' cannot be read", self.name), &error))?;
+            answer.map_err(|error| SqsError::of(&format!("{name} of queue '{}' cannot be read", self.name), &error))?;
         Ok(answer.attributes.as_mut().and_then(|attributes| attributes.remove(&name)))
     }
 }
@@ -103,7 +104,7 @@ impl Queues {
     ///
     /// # Errors
     /// SQS cannot be reached, or does not let us list them.
-    pub async fn open(access: Arc<Access>, options: Arc<SqsOptions>) -> Result<Self, BrokerError> {
+    pub async fn open(access: Arc<Access>, options: Arc<SqsOptions>) -> Result<Self, SqsError> {
         let queues = Self { access, options, urls: Mutex::default(), known: Mutex::default() };
         queues.look(&queues.options.queue_name_prefix).await?;
         Ok(queues)
@@ -113,7 +114,7 @@ impl Queues {
     ///
     /// # Errors
     /// It cannot be made, or is none of those that are predefined.
-    pub async fn get(&self, name: &str) -> Result<Arc<SqsQueue>, BrokerError> {
+    pub async fn get(&self, name: &str) -> Result<Arc<SqsQueue>, SqsError> {
         if let Some(queue) = self.known().get(name) {
             return Ok(queue.clone());
         }
@@ -123,16 +124,28 @@ impl Queues {
             (self.url(&client, &sqs_name).await?, client, None)
         } else {
             let known = self.options.predefined_queues.get(&sqs_name).ok_or_else(|| {
-                BrokerError::refused(format!("Queue with name '{sqs_name}' must be defined in 'predefined_queues'."))
+                SqsError::new(
+                    Trouble::Refused,
+                    format!("Queue with name '{sqs_name}' must be defined in 'predefined_queues'."),
+                )
             })?;
-            (known.url.clone(), self.access.of(known).await?, Some(known.clone()))
+            let client =
+                self.access.of(known).await.map_err(|error| SqsError::new(Trouble::Denied, error.to_string()))?;
+            (known.url.clone(), client, Some(known.clone()))
         };
         let name: Arc<str> = name.into();
-        let queue = Arc::new(SqsQueue { name: name.clone(), url, client, predefined, redrive: Mutex::default() });
+        let queue = Arc::new(SqsQueue {
+            name: name.clone(),
+            url,
+            client,
+            predefined,
+            visibility: OnceCell::new(),
+            redrive: Mutex::default(),
+        });
         Ok(self.known().entry(name).or_insert(queue).clone())
     }
 
-    async fn url(&self, client: &Client, sqs_name: &str) -> Result<String, BrokerError> {
+    async fn url(&self, client: &Client, sqs_name: &str) -> Result<String, SqsError> {
         if let Some(url) = self.urls().get(sqs_name) {
             return Ok(url.clone());
         }
@@ -146,12 +159,12 @@ impl Queues {
         Ok(url)
     }
 
-    async fn look(&self, prefix: &str) -> Result<(), BrokerError> {
+    async fn look(&self, prefix: &str) -> Result<(), SqsError> {
         if !self.options.predefined_queues.is_empty() {
             return Ok(());
         }
         let answer = self.access.main().await.list_queues().queue_name_prefix(prefix).send().await;
-        let found = answer.map_err(|error| broker_error("the queues of SQS cannot be listed", &error))?;
+        let found = answer.map_err(|error| SqsError::of("the queues of SQS cannot be listed", &error))?;
         let mut urls = self.urls();
         for url in found.queue_urls.unwrap_or_default() {
             let name = url.rsplit('/').next().unwrap_or_default().to_owned();
@@ -160,7 +173,7 @@ impl Queues {
         Ok(())
     }
 
-    async fn create(&self, client: &Client, sqs_name: &str) -> Result<String, BrokerError> {
+    async fn create(&self, client: &Client, sqs_name: &str) -> Result<String, SqsError> {
         let mut attributes =
             vec![(QueueAttributeName::VisibilityTimeout, self.options.visibility_timeout.as_secs().to_string())];
         if sqs_name.ends_with(FIFO) {
@@ -176,8 +189,9 @@ impl Queues {
             .set_tags(tags)
             .send()
             .await
-            .map_err(|error| broker_error(&format!("queue '{sqs_name}' cannot be made"), &error))?;
-        made.queue_url.ok_or_else(|| BrokerError::refused(format!("queue '{sqs_name}' was made, but has no URL")))
+            .map_err(|error| SqsError::of(&format!("queue '{sqs_name}' cannot be made"), &error))?;
+        made.queue_url
+            .ok_or_else(|| SqsError::new(Trouble::Refused, format!("queue '{sqs_name}' was made, but has no URL")))
     }
 
     fn urls(&self) -> MutexGuard<'_, HashMap<String, String>> {

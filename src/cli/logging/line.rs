@@ -29,6 +29,11 @@ const LIBRARIES: &[&str] = &[
     "tokio",
     "mio",
     "hyper",
+    "hyper_rustls",
+    "hyper_util",
+    "tower",
+    "sqlx",
+    "tokio_postgres",
     "h2",
     "polling",
     "want",
@@ -57,7 +62,9 @@ impl CeleryLayer {
 
     fn shows(&self, metadata: &Metadata<'_>) -> bool {
         let level = loudest(*metadata.level());
-        let library = LIBRARIES.contains(&metadata.target().split("::").next().unwrap_or_default());
+        let of = metadata.target().split("::").next().unwrap_or_default();
+        // Amazon's client is made of many.
+        let library = LIBRARIES.contains(&of) || of.starts_with("aws_");
         level >= self.level && (!library || (self.level == LogLevel::Debug && level >= LogLevel::Warning))
     }
 

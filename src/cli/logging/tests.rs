@@ -98,6 +98,7 @@ fn levels_are_pythons() {
         tracing::error!(critical = true, "d");
         tracing::info!(target: "lapin::channel", "not shown");
         tracing::warn!(target: "lapin::channel", "not shown");
+        tracing::warn!(target: "aws_smithy_runtime::client", "not shown");
         tracing::info!(target: "proj::tasks", "f");
     });
     assert_eq!(lines, ["INFO a 1", "WARNING b", "ERROR c", "CRITICAL d", "INFO f"]);
