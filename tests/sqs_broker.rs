@@ -8,7 +8,7 @@ use std::{sync::Arc, time::Duration};
 
 use celery_rs::{
     broker::{
-        BrokerErrorKind, Connection, Delivery, Transport, contract,
+        BrokerErrorKind, Connection, Deliveries, Delivery, Transport, contract,
         sqs::{SqsOptions, SqsTransport},
     },
     protocol::{Message, Queue, Route},
@@ -29,7 +29,7 @@ fn transport(server: &SqsServer, options: SqsOptions) -> SqsTransport {
     SqsTransport::new(&server.url(), options).expect("a good URL")
 }
 
-async fn consuming(transport: &SqsTransport, queue: &Queue) -> (Arc<dyn Connection>, celery_rs::broker::Deliveries) {
+async fn consuming(transport: &SqsTransport, queue: &Queue) -> (Arc<dyn Connection>, Deliveries) {
     let connection = transport.connect().await.expect("connect");
     let deliveries = connection.deliveries();
     connection.declare(queue).await.expect("declare");
@@ -37,10 +37,18 @@ async fn consuming(transport: &SqsTransport, queue: &Queue) -> (Arc<dyn Connecti
     (connection, deliveries)
 }
 
-async fn one(deliveries: &mut celery_rs::broker::Deliveries) -> Delivery {
+async fn one(deliveries: &mut Deliveries) -> Delivery {
     let mut batch = deliveries.recv().await.expect("a delivery");
     assert_eq!(batch.len(), 1);
     batch.remove(0)
+}
+
+/// A connection that holds one message of the queue `tasks`.
+async fn holding(transport: &SqsTransport) -> (Arc<dyn Connection>, Deliveries, Delivery) {
+    let (holder, mut deliveries) = consuming(transport, &Queue::direct("tasks")).await;
+    holder.publish(&Route::queue("tasks"), message("held")).await.expect("publish");
+    let held = one(&mut deliveries).await;
+    (holder, deliveries, held)
 }
 
 fn message(body: &'static str) -> Message {
@@ -65,14 +73,11 @@ async fn it_does_so_with_a_prefix_and_without_base64() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_held_stays_hidden_until_nobody_holds_it() {
     let server = SqsServer::start();
-    let queue = Queue::direct("tasks");
     let ours = transport(&server, options(r#", "visibility_timeout": 1"#));
-    let (holder, mut deliveries) = consuming(&ours, &queue).await;
-    holder.publish(&Route::queue("tasks"), message("held")).await.expect("publish");
-    let held = one(&mut deliveries).await;
+    let (holder, _deliveries, held) = holding(&ours).await;
     holder.stop_consuming().await.expect("stop");
     let theirs = transport(&server, options(""));
-    let (other, mut others) = consuming(&theirs, &queue).await;
+    let (other, mut others) = consuming(&theirs, &Queue::direct("tasks")).await;
     let early = tokio::time::timeout(Duration::from_secs(4), others.recv()).await;
     assert!(early.is_err(), "it was handed out again: {early:?}");
     drop(held);
@@ -108,11 +113,8 @@ async fn many_that_are_held_stay_hidden() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_outage_longer_than_the_visibility_timeout_repeats_nothing() {
     let server = SqsServer::start();
-    let queue = Queue::direct("tasks");
     let ours = transport(&server, options(r#", "visibility_timeout": 1"#));
-    let (holder, mut deliveries) = consuming(&ours, &queue).await;
-    holder.publish(&Route::queue("tasks"), message("held")).await.expect("publish");
-    let held = one(&mut deliveries).await;
+    let (holder, mut deliveries, held) = holding(&ours).await;
     server.freeze();
     tokio::time::sleep(Duration::from_secs(3)).await;
     server.thaw();
@@ -123,16 +125,32 @@ async fn an_outage_longer_than_the_visibility_timeout_repeats_nothing() {
     assert_eq!(server.messages("tasks"), "0");
 }
 
+/// The only attempt fails after five seconds.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_settled_is_tried_again() {
+    let server = SqsServer::start();
+    let once = r#", "client-config": {"read_timeout": 1, "retries": {"total_max_attempts": 1}}"#;
+    let ours = transport(&server, options(once));
+    let (holder, _deliveries, held) = holding(&ours).await;
+    holder.stop_consuming().await.expect("stop");
+    server.freeze();
+    held.acker.ack();
+    tokio::time::sleep(Duration::from_secs(7)).await;
+    server.thaw();
+    assert_eq!(holder.close().await.expect("close"), 0);
+    assert_eq!(server.messages("tasks"), "0");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_has_ended_is_settled_without_a_connection() {
     let server = SqsServer::start();
     let queue = Queue::direct("tasks");
     let ours = transport(&server, options(r#", "visibility_timeout": 3600"#));
     let (lost, mut deliveries) = consuming(&ours, &queue).await;
-    for body in ["acknowledged", "left"] {
-        lost.publish(&Route::queue("tasks"), message(body)).await.expect("publish");
-    }
-    let (done, left) = (one(&mut deliveries).await, one(&mut deliveries).await);
+    lost.publish(&Route::queue("tasks"), message("acknowledged")).await.expect("publish");
+    let done = one(&mut deliveries).await;
+    lost.publish(&Route::queue("tasks"), message("left")).await.expect("publish");
+    let left = one(&mut deliveries).await;
     lost.abandon().await;
     done.acker.ack();
     drop(left);

@@ -109,7 +109,8 @@ async fn extend_batch(ledger: &Ledger, queue: &SqsQueue, numbers: &[u64]) {
     }
 }
 
-/// For how long it can be hidden from now on.
+/// For how long it can be hidden from now on. Where that is over, SQS says so.
 fn extension(receipt: &Receipt) -> Duration {
-    receipt.visibility.min(LONGEST.saturating_sub(receipt.since.elapsed() + Duration::from_secs(1)))
+    let second = Duration::from_secs(1);
+    receipt.visibility.min(LONGEST.saturating_sub(receipt.since.elapsed() + second)).max(second)
 }

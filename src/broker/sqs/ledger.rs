@@ -17,6 +17,10 @@ use uuid::Uuid;
 
 use crate::broker::{Settle, Settlement, Tag, sqs::queue::SqsQueue};
 
+/// How long to wait where SQS could not settle something; twice as long each time, so many times.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE_AFTER: u32 = 5;
+
 /// The right to a message that was received.
 #[derive(Clone)]
 pub(super) struct Receipt {
@@ -49,6 +53,9 @@ pub(super) struct Ended {
     pub connection: u64,
     pub receipt: Receipt,
     pub end: End,
+    /// How often it could not be settled, and when that is tried again.
+    attempts: u32,
+    again_at: Option<Instant>,
 }
 
 /// Messages that are held, by number.
@@ -181,6 +188,7 @@ impl Ledger {
 
     /// Takes up to `limit` of what is to be settled now, in order.
     pub fn drain(&self, limit: usize) -> Vec<Ended> {
+        let now = Instant::now();
         let mut guard = self.books();
         let books = &mut *guard;
         let (mut drained, mut later) = (Vec::new(), VecDeque::new());
@@ -188,7 +196,7 @@ impl Ledger {
             && let Some(ended) = books.waiting.pop_front()
         {
             let free = ended.end == End::Settled(Settlement::Ack) || !books.extending.contains(&ended.number);
-            if free { drained.push(ended) } else { later.push_back(ended) }
+            if free && ended.again_at.is_none_or(|at| at <= now) { drained.push(ended) } else { later.push_back(ended) }
         }
         later.append(&mut books.waiting);
         books.waiting = later;
@@ -212,16 +220,24 @@ impl Ledger {
         self.settled.send_replace(());
     }
 
-    /// Takes back what could not be settled.
+    /// Takes back what could not be settled. It waits for longer each time, and nothing else waits for it.
     pub fn put_back(&self, ended: Vec<Ended>) {
+        let now = Instant::now();
         let mut books = self.books();
         books.on_their_way -= ended.len();
         for one in ended.into_iter().rev() {
+            let pause = FIRST_PAUSE.saturating_mul(1 << one.attempts.min(LONGEST_PAUSE_AFTER));
             books.names.extend(one.receipt.id.map(|id| (id, one.number)));
-            books.waiting.push_front(one);
+            books.waiting.push_front(Ended { attempts: one.attempts + 1, again_at: Some(now + pause), ..one });
         }
         drop(books);
         self.woken.notify_one();
+    }
+
+    /// When the next of what could not be settled is to be tried again.
+    pub fn next_attempt(&self) -> Option<Instant> {
+        let now = Instant::now();
+        self.books().waiting.iter().filter_map(|ended| ended.again_at).filter(|at| *at > now).min()
     }
 
     /// Waits until everything is settled that can be, for no longer than `patience` where there is no progress.
@@ -302,7 +318,7 @@ impl Books {
         if let Some(share) = self.connections.get_mut(&connection) {
             share.own -= 1;
         }
-        self.waiting.push_back(Ended { number, connection, receipt, end });
+        self.waiting.push_back(Ended { number, connection, receipt, end, attempts: 0, again_at: None });
         true
     }
 

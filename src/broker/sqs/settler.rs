@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use futures::{StreamExt, stream};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{
@@ -15,10 +15,6 @@ use crate::broker::{
         request::{BATCH, Failure, LIMIT, REQUESTS, delete, hide, whole},
     },
 };
-
-/// How long to rest where SQS could not do some of it, at first and at most.
-const FIRST_REST: Duration = Duration::from_secs(1);
-const LONGEST_REST: Duration = Duration::from_secs(30);
 
 /// What an end means for SQS.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -41,39 +37,32 @@ pub(super) struct Settler {
 impl Settler {
     /// Runs as long as somebody uses the transport.
     pub async fn run(self) {
-        let mut rest = FIRST_REST;
         while !self.stop.is_cancelled() {
             let ended = self.ledger.drain(BATCH * REQUESTS);
             if ended.is_empty() {
                 tokio::select! {
                     () = self.ledger.woken.notified() => {}
+                    () = until(self.ledger.next_attempt()) => {}
                     () = self.stop.cancelled() => {}
                 }
-            } else if self.settle(ended).await {
-                rest = FIRST_REST;
             } else {
-                tokio::select! {
-                    () = sleep(rest) => rest = (rest * 2).min(LONGEST_REST),
-                    () = self.stop.cancelled() => {}
-                }
+                self.settle(ended).await;
             }
         }
     }
 
-    /// Whether all of it could be settled. The rest waits on.
-    async fn settle(&self, ended: Vec<Ended>) -> bool {
+    /// What cannot be settled now waits on.
+    async fn settle(&self, ended: Vec<Ended>) {
         let mut failed: Vec<Ended> = stream::iter(self.batches(ended).await)
             .map(|(action, batch)| send(&self.ledger, action, batch))
             .buffer_unordered(REQUESTS)
             .flat_map(stream::iter)
             .collect()
             .await;
-        failed.sort_by_key(|ended| ended.number);
-        let whole = failed.is_empty();
-        if !whole {
+        if !failed.is_empty() {
+            failed.sort_by_key(|ended| ended.number);
             self.ledger.put_back(failed);
         }
-        whole
     }
 
     async fn batches(&self, ended: Vec<Ended>) -> Vec<(Action, Vec<Ended>)> {
@@ -108,6 +97,13 @@ impl Settler {
             (Settlement::Drop, None) if queue.has_redrive_policy().await => Action::Nothing,
             (Settlement::Drop, None) => Action::Delete,
         }
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(time).await,
+        None => std::future::pending().await,
     }
 }
 
