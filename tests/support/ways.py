@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import redis as redis_py
 import trustme
 
-from brokers import Redis, Sentinel
+from brokers import Redis, Sentinel, Sqs
 
 
 class Certificates:
@@ -42,6 +42,8 @@ class Way:
     options: dict = field(default_factory=dict)
     #: Settings that only a broker has.
     conf: dict = field(default_factory=dict)
+    #: Whether kombu has broadcasts there.
+    broadcasts: bool = True
 
 
 @contextlib.contextmanager
@@ -80,6 +82,14 @@ def by_a_sentinel():
     """`sentinel://`."""
     with Redis() as master, Sentinel(master) as sentinel:
         yield Way(lambda db: f"sentinel://127.0.0.1:{sentinel.port}/{db}", {"master_name": "mymaster"})
+
+
+@contextlib.contextmanager
+def by_sqs():
+    """`sqs://`, with a secret that does not go into a URL as it is."""
+    prompt = {"region": "us-east-1", "wait_time_seconds": 1, "polling_interval": 0.05}
+    with Sqs() as server:
+        yield Way(lambda _: f"sqs://key:p%40ss@127.0.0.1:{server.port}//", prompt, broadcasts=False)
 
 
 def through_folders(directory: pathlib.Path) -> Way:
