@@ -1,4 +1,5 @@
 """Credentials of Redis brokers by the app's own providers, as redis-py asks them for each connection."""
+from kombu.utils.encoding import bytes_to_str
 from kombu.utils.imports import symbol_by_name
 
 from celery_rs.errands import errand
@@ -20,4 +21,4 @@ def credentials(steward, provider):
         providers[provider] = found
     given = tuple(found.get_credentials())
     username, password = (None, *given) if len(given) == 1 else given
-    return [username, password]
+    return [bytes_to_str(username), bytes_to_str(password)]

@@ -71,9 +71,8 @@ class Steward:
             if job is not None:
                 arguments['job'] = job
             answer = dumps(ERRANDS[name](self, **arguments))
-        except ConnectionError:
-            raise
         except BaseException as exc:
+            # Where the parent is gone, telling it raises.
             logger.error('Steward: %s raised: %r', name, exc, exc_info=True)
             return self.bridge.failed(number, repr(exc))
         self.bridge.done(number, answer)

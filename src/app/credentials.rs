@@ -1,8 +1,12 @@
 //! [`AppCredentials`]: credentials of Redis brokers by the app's own classes, which the steward asks.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::future::BoxFuture;
+use tokio::time::timeout;
 
 use crate::{
     broker::{CredentialProvider, Credentials},
@@ -10,6 +14,9 @@ use crate::{
     pool::Steward,
     serialization::{Map, Value, json},
 };
+
+/// How long an attempt to connect waits for an answer: the steward may have much else to do.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Cheap to clone; nobody can be asked until the worker is assembled, nor without a Python app. The other half is
 /// `python/celery_rs/credentials.py`.
@@ -32,7 +39,8 @@ impl CredentialProvider for AppCredentials {
             let arguments = Map::from_iter([("provider".to_owned(), Value::from(class))]);
             let arguments = json::to_string(&Value::Map(arguments)).map_err(|error| error.to_string())?;
             let errand = Errand { name: "credentials".to_owned(), arguments: arguments.into(), job: None };
-            let answer = steward.call(errand).await.map_err(|error| error.to_string())?;
+            let answer = timeout(PATIENCE, steward.call(errand)).await.map_err(|_| "it does not answer")?;
+            let answer = answer.map_err(|error| error.to_string())?;
             read(&answer).ok_or_else(|| "it gave neither (username, password) nor (password,)".to_owned())
         })
     }

@@ -16,9 +16,16 @@ impl Booted {
     /// What joins each connection because of them.
     ///
     /// # Errors
-    /// When `broker_native_delayed_delivery_queue_type` is no type of a queue.
+    /// When `broker_native_delayed_delivery_queue_type` is no type of a queue, or a queue to be consumed is a stream.
     pub(super) fn quorum_queues(&self) -> Result<Option<QuorumQueues>, AppError> {
         let broker = &self.settings.broker;
+        let stream = self.queues.consume_from().find(|queue| has_type(&queue.arguments, "stream"));
+        if let Some(stream) = stream.filter(|_| speaks_amqp(&broker.read_urls)) {
+            return Err(AppError::refused(
+                format!("queue '{}' is a stream, whose messages stay when they are acknowledged", stream.name),
+                "consume classic or quorum queues",
+            ));
+        }
         if ![&broker.read_urls, &broker.write_urls].into_iter().any(|urls| has_quorum_queue(urls, &self.queues)) {
             return Ok(None);
         }
@@ -40,7 +47,14 @@ impl Booted {
 
 /// Whether one of the queues, consumed or not, is a quorum queue, and these URLs are of a broker that has such.
 pub(super) fn has_quorum_queue(urls: &[String], queues: &Queues) -> bool {
-    let is_quorum = |arguments: &Map| arguments.get("x-queue-type").and_then(Value::as_str) == Some("quorum");
+    speaks_amqp(urls) && queues.iter().any(|queue| has_type(&queue.arguments, "quorum"))
+}
+
+fn speaks_amqp(urls: &[String]) -> bool {
     let scheme = urls.first().and_then(|url| url.split("://").next());
-    matches!(scheme, Some("amqp" | "amqps" | "pyamqp")) && queues.iter().any(|queue| is_quorum(&queue.arguments))
+    matches!(scheme, Some("amqp" | "amqps" | "pyamqp"))
+}
+
+fn has_type(arguments: &Map, queue_type: &str) -> bool {
+    arguments.get("x-queue-type").and_then(Value::as_str) == Some(queue_type)
 }

@@ -13,7 +13,8 @@ use crate::{
     protocol::{Message, Queue, Route},
 };
 
-/// Lives as long as both halves do: the loss of one ends the other.
+/// Lives as long as both halves do: the loss of one ends the other. Once it has stopped to consume, no other connection will be
+/// made, and it lives as long as the reader does: what was read is settled there.
 pub struct ReadWrite {
     reader: Arc<dyn Connection>,
     writer: Arc<dyn Connection>,
@@ -26,20 +27,25 @@ pub struct ReadWrite {
 impl ReadWrite {
     /// Of two live connections. Needs a Tokio runtime.
     pub fn new(reader: Arc<dyn Connection>, writer: Arc<dyn Connection>) -> Self {
-        let ended = watch::Sender::new(None);
-        let mut watch = JoinSet::new();
-        let halves = (reader.clone(), writer.clone(), ended.clone());
+        let connection = Self { reader, writer, ended: watch::Sender::new(None), watch: Mutex::default() };
+        connection.watch(true);
+        connection
+    }
+
+    /// Watches the reader from now on, and the writer as well or no more.
+    fn watch(&self, writer_as_well: bool) {
+        let (reader, writer, ended) = (self.reader.clone(), self.writer.clone(), self.ended.clone());
+        let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
+        watch.abort_all();
         watch.spawn(async move {
-            let (reader, writer, ended) = halves;
             let failure = tokio::select! {
                 failure = reader.closed() => failure,
-                failure = writer.closed() => failure,
+                failure = writer.closed(), if writer_as_well => failure,
             };
             // Nobody else knows that the other one is over too.
             tokio::join!(reader.abandon(), writer.abandon());
             ended.send_replace(Some(failure));
         });
-        Self { reader, writer, ended, watch: Mutex::new(watch) }
     }
 
     /// From here on the end of a half is our own doing.
@@ -130,6 +136,9 @@ impl Connection for ReadWrite {
     }
 
     fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
+        if self.ended.borrow().is_none() {
+            self.watch(false);
+        }
         self.reader.stop_consuming()
     }
 
@@ -201,6 +210,23 @@ mod tests {
         connection.consume(&queue).await.unwrap();
         assert_eq!((read.consumers("q"), write.consumers("q")), (1, 0));
         assert_eq!(connection.purge("q").await.unwrap(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_settled_although_nothing_can_be_published_any_more() {
+        let (read, write) = (MemoryBroker::new(), MemoryBroker::new());
+        let connection = connected(&read, &write).await;
+        let (queue, mut deliveries) = (Queue::direct("q"), connection.deliveries());
+        connection.declare(&queue).await.unwrap();
+        let elsewhere = MemoryTransport::new(read.clone()).connect().await.unwrap();
+        elsewhere.publish(&Route::queue("q"), Message::default()).await.unwrap();
+        connection.consume(&queue).await.unwrap();
+        let held = deliveries.recv().await.unwrap();
+        connection.stop_consuming().await.unwrap();
+        write.disconnect("server restarts");
+        held.into_iter().for_each(|delivery| delivery.acker.ack());
+        assert_eq!(connection.close().await.unwrap(), 0);
+        assert_eq!(read.depth("q"), Some(0));
     }
 
     #[tokio::test]

@@ -90,8 +90,13 @@ impl Session {
         while !self.stop.is_cancelled() {
             restarts.step().await;
             let Some(outcome) = self.stoppable(self.connect(established)).await else { return };
-            let connection = match outcome {
-                Ok(connection) => connection,
+            let joined = match outcome {
+                Ok(reader) => self.join_writer(reader).await,
+                Err(failure) => Err(failure),
+            };
+            let connection = match joined {
+                Ok(Some(connection)) => connection,
+                Ok(None) => return,
                 Err(failure) => return self.give_up(failure).await,
             };
             established = true;
@@ -139,17 +144,29 @@ impl Session {
         }
     }
 
-    /// To the broker to consume from, and then to the one to publish to if that is another one, as Celery's steps do.
+    /// To the broker to consume from.
     async fn connect(&self, again: bool) -> Result<Arc<dyn Connection>, BrokerError> {
         let (reader, uri) = self.connect_to(&self.brokers.read, again).await?;
         info!(target: "celery.worker.consumer.connection", "Connected to {uri}");
-        let Some(write) = &self.brokers.write else { return Ok(reader) };
+        Ok(reader)
+    }
+
+    /// And then to the one to publish to if that is another one, as Celery's steps do. None: it is time to stop, and the
+    /// dispatcher has the reader alone, to settle what is held.
+    async fn join_writer(&self, reader: Arc<dyn Connection>) -> Result<Option<Arc<dyn Connection>>, BrokerError> {
+        let Some(write) = &self.brokers.write else { return Ok(Some(reader)) };
         // By then Celery does not count it as the first attempt of a start any more.
-        match self.connect_to(write, true).await {
-            Ok((writer, _)) => Ok(Arc::new(ReadWrite::new(reader, writer))),
-            Err(failure) => {
+        match self.stoppable(self.connect_to(write, true)).await {
+            Some(Ok((writer, _))) => Ok(Some(Arc::new(ReadWrite::new(reader, writer)))),
+            Some(Err(failure)) => {
                 reader.abandon().await;
                 Err(failure)
+            }
+            None => {
+                let deliveries = reader.deliveries();
+                // As in `begin`.
+                let _ = self.events.send(SessionEvent::Up(reader, deliveries)).await;
+                Ok(None)
             }
         }
     }

@@ -10,4 +10,7 @@ class Provider(CredentialProvider):
     """What stands in a file: user and password, or the password alone."""
 
     def get_credentials(self):
-        return tuple(pathlib.Path(os.environ["PROJ_CREDENTIALS"]).read_text().split())
+        try:
+            return tuple(pathlib.Path(os.environ["PROJ_CREDENTIALS"]).read_text().split())
+        except FileNotFoundError as exc:
+            raise ConnectionRefusedError("the service that gives tokens is away") from exc

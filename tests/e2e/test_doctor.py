@@ -60,6 +60,10 @@ REFUSED = {
     "green beat": ("", "", ["-B", "-P", "gevent"], {}, "-B option doesn't work with eventlet/gevent pools"),
     "autoscale": ("", "", ["--autoscale", "4,2", "-P", "solo"], {}, "--autoscale works with the prefork pool only"),
     "login": ("F077", "app.conf.broker_login_method = 'GSSAPI'", ["-b", "amqp://h"], {}, "login method 'GSSAPI' is not supported"),
+    "stream": (
+        "", "app.conf.task_queues = [__import__('kombu').Queue('log', queue_arguments={'x-queue-type': 'stream'})]",
+        ["-b", "amqp://h"], {}, "queue 'log' is a stream",
+    ),
     "transport": ("F080", "", ["-b", "pyro://h"], {}, "broker transport 'pyro' is not supported"),
     "credentials": (
         "F054", "app.conf.broker_transport_options = {'credential_provider': 'shop.Provider'}", ["-b", "redis://h"], {},

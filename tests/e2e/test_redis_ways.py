@@ -85,7 +85,7 @@ def test_a_provider_that_does_not_know_for_now(site, tmp_path, monkeypatch):
         address = f"127.0.0.1:{server.port}"
         ours = site(f"redis://{address}/0?credential_provider=rotating.Provider", f"redis://:wednesday@{address}/1")
         worker = ours.worker("-c", "1", kind="ours", ready=False)
-        eventually(lambda: "rotating.Provider: FileNotFoundError" in worker.text(), "it said nothing")
+        eventually(lambda: "rotating.Provider: ConnectionRefusedError" in worker.text(), "it said nothing")
         given.write_text("wednesday")
         worker.wait_ready()
         assert ours.proj.add.delay(1, 2).get(timeout=PATIENCE) == 3

@@ -64,18 +64,20 @@ impl Dialer {
         );
         let connection = tokio::time::timeout(self.timeout, connecting)
             .await
-            .map_err(|_| BrokerError::lost(format!("cannot connect to {}: timed out", self.uri)))?
-            .map_err(|error| self.not_connected(&error, found.get()))?;
+            .map_err(|_| self.no_mechanism(found.get()).unwrap_or_else(|| self.timed_out()))?
+            .map_err(|error| self.no_mechanism(found.get()).unwrap_or_else(|| error::connecting(&self.uri, &error)))?;
         Ok((connection, found.get().cloned().unwrap_or_default()))
     }
 
-    /// A server that is asked for a mechanism that it does not have only hangs up.
-    fn not_connected(&self, error: &lapin::Error, server: Option<&Server>) -> BrokerError {
+    /// A server that is asked for a mechanism that it does not have only hangs up, and late.
+    fn no_mechanism(&self, server: Option<&Server>) -> Option<BrokerError> {
         let wanted = self.login_method.as_str();
-        match server.filter(|server| server.lacks(wanted)) {
-            Some(server) => error::no_mechanism(&self.uri, wanted, &server.mechanisms),
-            None => error::connecting(&self.uri, error),
-        }
+        let server = server.filter(|server| server.lacks(wanted))?;
+        Some(error::no_mechanism(&self.uri, wanted, &server.mechanisms))
+    }
+
+    fn timed_out(&self) -> BrokerError {
+        BrokerError::lost(format!("cannot connect to {}: timed out", self.uri))
     }
 
     /// What makes the socket; called from lapin's own thread.

@@ -4,6 +4,8 @@ use std::sync::{Arc, OnceLock};
 
 /// A frame larger than this is not waited for.
 const FRAME_LIMIT: usize = 64 * 1024;
+/// More mechanisms are not listened to.
+const MOST_MECHANISMS: usize = 32;
 
 /// What the server says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,8 +81,15 @@ fn server_of(payload: &[u8]) -> Option<Server> {
     }
     let length = take_u32(&mut rest)?;
     let mechanisms = String::from_utf8_lossy(take(&mut rest, length)?);
-    server.mechanisms = mechanisms.split_whitespace().map(str::to_owned).collect();
+    let names = mechanisms.split_whitespace().filter(|name| is_mechanism(name));
+    server.mechanisms = names.take(MOST_MECHANISMS).map(str::to_owned).collect();
     Some(server)
+}
+
+/// SASL's names are so short and plain (RFC 4422). They are shown in an error.
+fn is_mechanism(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+    name.len() <= 20 && name.bytes().all(plain)
 }
 
 fn take_value<'b>(bytes: &mut &'b [u8], kind: u8) -> Option<&'b [u8]> {

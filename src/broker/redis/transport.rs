@@ -73,7 +73,7 @@ impl RedisTransport {
         url.provider = provider;
         if let (Some(class), None) = (&url.credential_provider, &url.provider) {
             return Err(BrokerError::unusable(format!(
-                "the broker URL's credential_provider {class} is a Python class, which only a running worker with a Python app can ask"
+                "the broker URL's credential_provider {class} is a Python class, which only a running worker with a Python app can ask, not --purge"
             )));
         }
         if url.tls.as_ref().or(options.tls.as_ref()).is_some_and(|tls| !tls.verifies()) {
