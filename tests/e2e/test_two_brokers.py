@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import uuid
 
 import pytest
+import redis as redis_py
 from celery import Celery
 from conftest import PATIENCE, TESTS, Site, eventually
 from kombu import Connection, Producer
@@ -188,6 +190,34 @@ def test_a_task_that_is_running_survives_the_loss_of_the_other(two_vhosts, tmp_p
     gate.touch()
     assert result.get(timeout=PATIENCE) == 0
     assert log.read_text().split() == [result.id]
+
+
+def test_a_stop_settles_what_was_read_while_the_other_is_away(redis_server, rabbit_server, tmp_path):
+    """Nothing is left unacknowledged, and nothing runs again."""
+    log, gate = tmp_path / "log", tmp_path / "gate"
+    vhost = f"write-{uuid.uuid4().hex[:8]}"
+    rabbit_server.add_vhost(vhost)
+    with Proxy(rabbit_server.port) as write:
+        url = f"amqp://guest:guest@127.0.0.1:{write.port}/{vhost}"
+        site = TwoBrokers(redis_server.url(0), url, redis_server.url(1), tmp_path)
+        site.env["PROJ_ACKS_LATE"] = "1"
+        try:
+            worker = site.serve("ours")
+            results = [site.proj.hold_here.delay(str(log), str(gate)) for _ in range(3)]
+            eventually(lambda: all(f"[{result.id}] received" in worker.text() for result in results), "not received")
+            eventually(log.exists, "it did not begin")
+            write.cut(reopen=False)
+            eventually(lambda: "Cannot connect to amqp://" in worker.text(), "it did not notice")
+            worker.process.send_signal(signal.SIGTERM)
+            eventually(lambda: "Warm shutdown" in worker.text(), "no shutdown")
+            gate.touch()
+            assert worker.terminate() == 0
+            ran = log.read_text().split()
+            redis = redis_py.Redis(port=redis_server.port)
+            assert (redis.hlen("unacked"), redis.zcard("unacked_index")) == (0, 0)
+            assert len(ran) == 1 and len(site.waiting(site.proj.app)) == 2
+        finally:
+            site.destroy()
 
 
 def test_failover_lists_of_their_own(two_vhosts, redis_server, tmp_path):
