@@ -1,11 +1,13 @@
 //! Topic routing as kombu's virtual exchanges do it: the pattern that is stored, and whether a key matches.
 
 /// The regular expression that kombu stores beside a topic binding (`kombu/transport/virtual/exchange.py:key_to_pattern`).
+#[cfg(any(test, feature = "redis", feature = "filesystem"))]
 pub(super) fn pattern(binding_key: &str) -> String {
     let words: Vec<String> = binding_key.split('.').map(word_pattern).collect();
     format!("^{}$", words.join(r"\."))
 }
 
+#[cfg(any(test, feature = "redis", feature = "filesystem"))]
 fn word_pattern(word: &str) -> String {
     match word {
         "*" => r"[^\.]+".to_owned(),
@@ -14,6 +16,7 @@ fn word_pattern(word: &str) -> String {
     }
 }
 
+#[cfg(any(test, feature = "redis", feature = "filesystem"))]
 fn escape(word: &str) -> String {
     let mut escaped = String::with_capacity(word.len());
     for c in word.chars() {

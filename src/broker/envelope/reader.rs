@@ -210,6 +210,7 @@ fn plain_bytes(value: &[u8]) -> Option<&[u8]> {
 }
 
 /// The JSON object with `"redelivered": true` in it; nothing else changes.
+#[cfg(any(test, feature = "redis", feature = "filesystem"))]
 pub(in crate::broker) fn marked(object: &[u8]) -> Result<Vec<u8>, NotJson> {
     let mut count = 0;
     let mut old = None;
