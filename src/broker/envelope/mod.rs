@@ -1,5 +1,5 @@
-//! kombu's JSON envelope around a message, as its virtual transports have it: what lies in a Redis list, in a message of SQS, and in a file of
-//! the file system's transport. Not what AMQP sends, which has properties of its own.
+//! kombu's JSON envelope around a message, as its virtual transports have it: what lies in a Redis list, in a message of SQS,
+//! and in a file of the file system's transport. Not what AMQP sends, which has properties of its own.
 
 mod reader;
 pub(super) mod scanner;
