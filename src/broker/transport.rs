@@ -24,6 +24,12 @@ pub struct Capabilities {
 pub trait Transport: Send + Sync {
     /// Connects once; retrying is the caller's, with [`Backoff`](super::Backoff). Every URL of a failover list is one transport.
     fn connect(&self) -> BoxFuture<'_, Result<Arc<dyn Connection>, BrokerError>>;
+    /// Settles what lost connections held, and gives back the rest of it, where that can be done without a connection. The last
+    /// step of a shutdown that has none.
+    fn finish(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
+
     /// What can be expected of its connections.
     fn capabilities(&self) -> Capabilities;
     /// The URL as Celery logs it, the password replaced by `**`.

@@ -48,7 +48,7 @@ use tracing::{error, warn};
 
 use crate::{
     backend::ResultBackend,
-    broker::{Brokers, Connection},
+    broker::{Brokers, Connection, Transport},
     event::{EventDispatcher, EventPump, WorkerStats},
     ipc::SavedState,
     pool::{NativePool, Pool},
@@ -206,6 +206,7 @@ impl Worker {
             hooks.before.insert(0, heart.clone());
             tokio::spawn(heart.beat())
         });
+        let transports = brokers.read.clone();
         let session = Session {
             eager: eager_driver(&mut options, &brokers),
             begins_paused: options.disable_prefetch,
@@ -248,7 +249,7 @@ impl Worker {
         dispatcher.hear_session(&mut inbox);
         finish(&mut dispatcher, &mut inbox, &reason).await;
         still(heart, &heart_stop).await;
-        put_away(dispatcher, &services).await;
+        put_away(dispatcher, &services, &transports).await;
         session.abort();
         pump.abort();
         dismiss(&services.signals, boot_steps, &mut inbox, &reason).await;
@@ -391,7 +392,7 @@ async fn save(pool: &dyn Pool, state: SavedState) {
 }
 
 /// Sends what is still queued and disconnects.
-async fn put_away(dispatcher: Dispatcher, services: &Services) {
+async fn put_away(dispatcher: Dispatcher, services: &Services, transports: &[Arc<dyn Transport>]) {
     if tokio::time::timeout(FAREWELL, services.events.flush()).await.is_err() {
         warn!(target: "celery.events.dispatcher", "the last events could not be sent");
     }
@@ -405,7 +406,10 @@ async fn put_away(dispatcher: Dispatcher, services: &Services) {
     if tokio::time::timeout(FAREWELL, services.backend.close()).await.is_err() {
         warn!(target: "celery.worker", "the result backend does not answer: its connection is dropped");
     }
-    let Some(connection) = dispatcher.connection() else { return };
+    let Some(connection) = dispatcher.connection() else {
+        futures::future::join_all(transports.iter().map(|transport| transport.finish())).await;
+        return;
+    };
     // It ends by itself where the broker does not answer, and may take its time where there is much to give back.
     if let Err(failure) = connection.close().await {
         warn!(target: "celery.worker.consumer.connection", "closing the connection: {failure}");

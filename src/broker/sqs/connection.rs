@@ -33,8 +33,8 @@ use crate::{
 
 /// Batches of deliveries that may wait for the worker.
 const CAPACITY: usize = 16;
-/// How long a closing connection waits for SQS where there is no progress.
-const FAREWELL: Duration = Duration::from_secs(10);
+/// How long a closing connection waits for SQS where there is no progress: a request may take almost as long.
+pub(super) const FAREWELL: Duration = Duration::from_secs(25);
 /// How long messages are hidden whose queue hides nothing: it is extended all the time, and a killed worker's come back soon.
 const LEAST_VISIBILITY: Duration = Duration::from_secs(30);
 
@@ -61,7 +61,9 @@ pub(super) struct SqsConnection {
     deliveries: Mutex<Option<Deliveries>>,
     /// None when it has ended.
     out: Mutex<Option<mpsc::Sender<Vec<Delivery>>>>,
-    finished: AtomicBool,
+    /// Nothing more is to be consumed.
+    stopped: AtomicBool,
+    closed: AtomicBool,
 }
 
 impl SqsConnection {
@@ -87,7 +89,8 @@ impl SqsConnection {
             pollers: Mutex::default(),
             deliveries: Mutex::new(Some(deliveries)),
             out: Mutex::new(Some(out)),
-            finished: AtomicBool::new(false),
+            stopped: AtomicBool::new(false),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -101,17 +104,20 @@ impl SqsConnection {
 
     async fn begin(&self, queue: &Queue) -> Result<(), BrokerError> {
         self.check()?;
-        let found = self.queues.get(&queue.name).await.map_err(|error| self.error(error))?;
+        let found = self.queues.get(&queue.name).await.map_err(|error| self.error(&queue.name, error))?;
         let visibility = match found.visibility_timeout().await {
             Ok(Duration::ZERO) => LEAST_VISIBILITY,
             Ok(some) => some,
             // Who may not ask may receive all the same.
-            Err(error) if queue.no_declare && error.trouble == Trouble::Denied => self.options.visibility_timeout,
-            Err(error) => return Err(self.error(error)),
+            Err(error) if self.is_tolerated(queue, &error) => self.options.visibility_timeout,
+            Err(error) => return Err(self.error(&queue.name, error)),
         };
         let out = self.out.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let out = out.ok_or_else(|| BrokerError::lost("connection closed"))?;
         self.shared.pace.include(visibility);
+        if self.stopped.load(Ordering::Relaxed) {
+            return Err(BrokerError::lost("nothing more is to be consumed"));
+        }
         let mut pollers = self.pollers();
         pollers.retain(|poller| !poller.is_at_rest());
         if !pollers.iter().any(|poller| poller.receives(&queue.name)) {
@@ -143,16 +149,29 @@ impl SqsConnection {
         }
         let patience = Duration::from_secs(self.options.wait_time_seconds.into()) + FAREWELL;
         let last_answers = join_all(pollers.iter().map(|poller| poller.rested(patience)));
+        ledger.hurry();
         join(last_answers, ledger.all_settled(FAREWELL)).await;
+        // Of the last answers.
+        ledger.all_settled(FAREWELL).await;
         ledger.released(self.link.number)
     }
 
-    /// What cannot be done now may be done later on the same connection. Who has been let in before will be let in again.
-    fn error(&self, error: SqsError) -> BrokerError {
+    /// What cannot be done now may be done later on the same connection. A queue that was there when we looked, and is not, is
+    /// looked for again.
+    fn error(&self, queue: &str, error: SqsError) -> BrokerError {
         match error.trouble {
-            Trouble::Denied if self.known => BrokerError::passing(error.to_string()),
+            Trouble::Gone if self.known => {
+                self.queues.forget(queue);
+                BrokerError::passing(error.to_string())
+            }
             _ => error.on_connection(),
         }
+    }
+
+    /// Whether a queue is consumed although its attributes may not be read: one that is not declared, or of a worker that has
+    /// been let in before. Its own poller says what it may not.
+    fn is_tolerated(&self, queue: &Queue, error: &SqsError) -> bool {
+        error.trouble == Trouble::Denied && (self.known || queue.no_declare)
     }
 }
 
@@ -161,8 +180,12 @@ impl Connection for SqsConnection {
         Box::pin(async move {
             self.check()?;
             if !queue.no_declare {
-                let found = self.queues.get(&queue.name).await.map_err(|error| self.error(error))?;
-                found.visibility_timeout().await.map_err(|error| self.error(error))?;
+                let found = self.queues.get(&queue.name).await.map_err(|error| self.error(&queue.name, error))?;
+                match found.visibility_timeout().await {
+                    Err(error) if self.is_tolerated(queue, &error) => tracing::error!("{error}"),
+                    Err(error) => return Err(self.error(&queue.name, error)),
+                    Ok(_) => {}
+                }
                 self.publisher.exchanges.bind(queue);
             }
             Ok(())
@@ -222,13 +245,13 @@ impl Connection for SqsConnection {
 
     fn abandon(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            self.finished.store(true, Ordering::Relaxed);
             self.end("connection abandoned");
         })
     }
 
     fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
         Box::pin(async move {
+            self.stopped.store(true, Ordering::Relaxed);
             self.shared.ledger.stop(self.link.number);
             self.stop_pollers().await;
             Ok(())
@@ -241,7 +264,7 @@ impl Connection for SqsConnection {
 
     fn close(&self) -> BoxFuture<'_, Result<usize, BrokerError>> {
         Box::pin(async move {
-            if self.finished.swap(true, Ordering::Relaxed) {
+            if self.closed.swap(true, Ordering::Relaxed) {
                 return Ok(0);
             }
             let given = self.finish().await;

@@ -22,7 +22,7 @@ const DENIED: [&str; 8] = [
     "SignatureDoesNotMatch",
     "UnrecognizedClientException",
 ];
-/// What is over after a while. What has a status of 500 or more is as well.
+/// What is over after a while.
 const PASSING: [&str; 14] = [
     "ExpiredToken",
     "ExpiredTokenException",
@@ -42,7 +42,6 @@ const PASSING: [&str; 14] = [
 const GONE: [&str; 2] = ["NonExistentQueue", "QueueDoesNotExist"];
 /// A receipt that is good for nothing any more.
 const STALE: [&str; 4] = ["InvalidParameterValue", "MessageNotInflight", "ReceiptHandleIsInvalid", "InvalidIdFormat"];
-const FIRST_SERVER_ERROR: u16 = 500;
 
 /// By what can be done about it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +83,11 @@ impl SqsError {
         Self::new(trouble(code, service.raw().status().as_u16()), format!("{what}: {code}: {text}"))
     }
 
+    /// There was no answer in time.
+    pub fn late(what: &str) -> Self {
+        Self::new(Trouble::NoAnswer, format!("{what}: no answer in time"))
+    }
+
     /// For whom has a connection: it lives, and may do better the next time.
     pub fn on_connection(self) -> BrokerError {
         match self.trouble {
@@ -115,12 +119,12 @@ fn bare(code: &str) -> &str {
 
 fn trouble(code: &str, status: u16) -> Trouble {
     let code = bare(code);
-    if DENIED.contains(&code) {
-        Trouble::Denied
-    } else if GONE.contains(&code) {
+    if GONE.contains(&code) {
         Trouble::Gone
-    } else if PASSING.contains(&code) || status >= FIRST_SERVER_ERROR {
+    } else if PASSING.contains(&code) || matches!(status, 408 | 429 | 500..) {
         Trouble::Passing
+    } else if DENIED.contains(&code) || matches!(status, 401 | 403) {
+        Trouble::Denied
     } else {
         Trouble::Refused
     }
@@ -149,6 +153,8 @@ mod tests {
             ("Unknown", 503, Trouble::Passing),
             ("AWS.SimpleQueueService.NonExistentQueue", 400, Trouble::Gone),
             ("QueueDoesNotExist", 400, Trouble::Gone),
+            ("InvalidSignatureException", 403, Trouble::Denied),
+            ("Unknown", 429, Trouble::Passing),
             ("UnknownOperationException", 404, Trouble::Refused),
         ];
         for (code, status, expected) in table {

@@ -7,14 +7,14 @@ use std::{
 };
 
 use futures::{StreamExt, stream};
-use tokio::{sync::Notify, time::sleep};
+use tokio::{sync::Notify, task::JoinSet, time::sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::sqs::{
     error::is_stale,
     ledger::{Extension, Ledger, Receipt},
     queue::SqsQueue,
-    request::{BATCH, Failure, LIMIT, REQUESTS, hide, whole},
+    request::{BATCH, LIMIT, REQUESTS, hide, whole},
 };
 
 /// How often to look, at least and at most.
@@ -58,59 +58,73 @@ impl Pace {
 
 impl Keeper {
     pub async fn run(self) {
+        // One task per queue: who waits for one keeps no other waiting.
+        let mut rounds = JoinSet::new();
         while !self.stop.is_cancelled() {
-            extend(&self.ledger).await;
+            let mut by_queue: HashMap<Arc<str>, (Arc<SqsQueue>, Vec<u64>)> = HashMap::new();
+            for (number, queue) in self.ledger.due() {
+                by_queue.entry(queue.name.clone()).or_insert_with(|| (queue, Vec::new())).1.push(number);
+            }
+            for (queue, numbers) in by_queue.into_values() {
+                rounds.spawn(extend(self.ledger.clone(), queue, numbers));
+            }
             tokio::select! {
                 () = sleep(self.pace.interval()) => {}
                 () = self.pace.changed.notified() => {}
                 () = self.stop.cancelled() => {}
             }
+            while rounds.try_join_next().is_some() {}
         }
     }
 }
 
-async fn extend(ledger: &Ledger) {
-    let mut by_queue: HashMap<Arc<str>, (Arc<SqsQueue>, Vec<u64>)> = HashMap::new();
-    for (number, queue) in ledger.due() {
-        by_queue.entry(queue.name.clone()).or_insert_with(|| (queue, Vec::new())).1.push(number);
-    }
-    let mut batches = Vec::new();
-    for (queue, numbers) in by_queue.into_values() {
-        batches.extend(numbers.chunks(BATCH).map(|batch| (queue.clone(), batch.to_vec())));
-    }
-    stream::iter(batches)
-        .for_each_concurrent(REQUESTS, |(queue, batch)| async move { extend_batch(ledger, &queue, &batch).await })
-        .await;
+async fn extend(ledger: Arc<Ledger>, queue: Arc<SqsQueue>, numbers: Vec<u64>) {
+    let batches: Vec<_> = numbers.chunks(BATCH).map(|batch| ledger.begin_extending(batch)).collect();
+    stream::iter(batches).for_each_concurrent(REQUESTS, |batch| extend_batch(&ledger, &queue, batch)).await;
 }
 
-async fn extend_batch(ledger: &Ledger, queue: &SqsQueue, numbers: &[u64]) {
-    let held = ledger.begin_extending(numbers);
+async fn extend_batch(ledger: &Ledger, queue: &SqsQueue, batch: Vec<(u64, Receipt)>) {
+    let (over, held): (Vec<_>, Vec<_>) = batch.into_iter().partition(|(_, receipt)| extension(receipt).is_zero());
+    for (number, receipt) in over {
+        lapse(ledger, number, &receipt, "SQS hides no message for longer than twelve hours");
+    }
     let Some((_, first)) = held.first() else { return };
     let limit = (first.visibility / PART).clamp(SHORTEST_LOOK, LIMIT);
     let messages: Vec<(&str, i32)> =
         held.iter().map(|(_, receipt)| (receipt.handle.as_str(), whole(extension(receipt)))).collect();
-    let failures = hide(queue, &messages, limit).await;
-    if let Err(error) = &failures {
-        // There is time for another attempt.
-        tracing::warn!("{error}");
-    }
+    let failures = match hide(queue, &messages, limit).await {
+        Ok(failures) => failures,
+        Err(error) => {
+            // There is time for another attempt.
+            tracing::warn!("{error}");
+            for (number, receipt) in &held {
+                ledger.extended(*number, &receipt.handle, Extension::Later);
+            }
+            return;
+        }
+    };
     for (index, (number, receipt)) in held.iter().enumerate() {
-        let failure = failures.as_ref().map(|failures| failures.iter().find(|failure| failure.index == index));
-        let outcome = match failure {
-            Ok(None) => Extension::Done,
-            Ok(Some(failure)) if is_stale(&failure.code) => Extension::Lapsed,
-            _ => Extension::Later,
-        };
-        let is_held = ledger.extended(*number, outcome);
-        if let (Ok(Some(Failure { reason, .. })), Extension::Lapsed, true) = (failure, outcome, is_held) {
-            let name = &queue.name;
-            tracing::warn!("a message of {} in queue '{name}' may be delivered a second time: {reason}", receipt.task);
+        match failures.iter().find(|failure| failure.index == index) {
+            None => {
+                ledger.extended(*number, &receipt.handle, Extension::For(extension(receipt)));
+            }
+            Some(failure) if is_stale(&failure.code) => lapse(ledger, *number, receipt, &failure.reason),
+            Some(_) => {
+                ledger.extended(*number, &receipt.handle, Extension::Later);
+            }
         }
     }
 }
 
-/// For how long it can be hidden from now on. Where that is over, SQS says so.
+fn lapse(ledger: &Ledger, number: u64, receipt: &Receipt, reason: &str) {
+    if ledger.extended(number, &receipt.handle, Extension::Lapsed) {
+        let Receipt { task, queue, .. } = receipt;
+        tracing::warn!("a message of {task} in queue '{}' may be delivered a second time: {reason}", queue.name);
+    }
+}
+
+/// For how long it can be hidden from now on; whole seconds, none if that is over.
 fn extension(receipt: &Receipt) -> Duration {
-    let second = Duration::from_secs(1);
-    receipt.visibility.min(LONGEST.saturating_sub(receipt.since.elapsed() + second)).max(second)
+    let left = LONGEST.saturating_sub(receipt.since.elapsed() + Duration::from_secs(1));
+    Duration::from_secs(receipt.visibility.min(left).as_secs())
 }

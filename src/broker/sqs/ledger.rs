@@ -58,6 +58,14 @@ pub(super) struct Ended {
     again_at: Option<Instant>,
 }
 
+impl Ended {
+    /// Whether nothing else is being done to it, nor to its queue. To delete it while it is extended is right.
+    fn is_free(&self, extending: &HashSet<u64>, busy: &HashSet<Arc<str>>) -> bool {
+        let deleted = self.end == End::Settled(Settlement::Ack);
+        !busy.contains(&self.receipt.queue.name) && (deleted || !extending.contains(&self.number))
+    }
+}
+
 /// Messages that are held, by number.
 #[derive(Default)]
 pub(super) struct Ledger {
@@ -170,6 +178,12 @@ impl Ledger {
         self.woken.notify_one();
     }
 
+    /// Releases one.
+    pub fn release(&self, number: u64) {
+        self.books().move_on(number, End::Released);
+        self.woken.notify_one();
+    }
+
     /// Releases all that a connection holds, and those that have ended. How many messages that is.
     pub fn release_all(&self, connection: u64) -> usize {
         let mut guard = self.books();
@@ -186,22 +200,22 @@ impl Ledger {
         self.books().connections.get(&connection).map_or(0, |share| share.released)
     }
 
-    /// Takes up to `limit` of what is to be settled now, in order.
-    pub fn drain(&self, limit: usize) -> Vec<Ended> {
+    /// Takes up to `limit` of what is to be settled now, in order, but of queues that are `busy`.
+    pub fn drain(&self, limit: usize, busy: &HashSet<Arc<str>>) -> Vec<Ended> {
         let now = Instant::now();
         let mut guard = self.books();
         let books = &mut *guard;
-        let (mut drained, mut later) = (Vec::new(), VecDeque::new());
+        let (mut drained, mut later) = (Vec::new(), Vec::new());
         while drained.len() < limit
             && let Some(ended) = books.waiting.pop_front()
         {
-            let free = ended.end == End::Settled(Settlement::Ack) || !books.extending.contains(&ended.number);
-            if free && ended.again_at.is_none_or(|at| at <= now) { drained.push(ended) } else { later.push_back(ended) }
+            let is_due = ended.again_at.is_none_or(|at| at <= now);
+            if is_due && ended.is_free(&books.extending, busy) { drained.push(ended) } else { later.push(ended) }
         }
-        later.append(&mut books.waiting);
-        books.waiting = later;
-        for ended in &drained {
-            books.forget(ended.receipt.id);
+        later.into_iter().rev().for_each(|ended| books.waiting.push_front(ended));
+        // What is given back may come again; what is deleted is not to be run by anybody who gets it meanwhile.
+        for ended in drained.iter().filter(|ended| ended.end != End::Settled(Settlement::Ack)) {
+            books.forget(ended);
         }
         books.on_their_way += drained.len();
         drained
@@ -209,8 +223,12 @@ impl Ledger {
 
     /// These have been settled, or cannot be.
     pub fn done(&self, ended: &[Ended]) {
+        if ended.is_empty() {
+            return;
+        }
         let mut books = self.books();
         books.on_their_way -= ended.len();
+        ended.iter().for_each(|ended| books.forget(ended));
         for released in ended.iter().filter(|ended| ended.end == End::Released) {
             if let Some(share) = books.connections.get_mut(&released.connection) {
                 share.released += 1;
@@ -226,6 +244,10 @@ impl Ledger {
         let mut books = self.books();
         books.on_their_way -= ended.len();
         for one in ended.into_iter().rev() {
+            // It has come again in the meantime: there is a better receipt.
+            if one.receipt.id.is_some_and(|id| books.names.get(&id).is_some_and(|number| *number != one.number)) {
+                continue;
+            }
             let pause = FIRST_PAUSE.saturating_mul(1 << one.attempts.min(LONGEST_PAUSE_AFTER));
             books.names.extend(one.receipt.id.map(|id| (id, one.number)));
             books.waiting.push_front(Ended { attempts: one.attempts + 1, again_at: Some(now + pause), ..one });
@@ -234,10 +256,17 @@ impl Ledger {
         self.woken.notify_one();
     }
 
+    /// What could not be settled is tried again now.
+    pub fn hurry(&self) {
+        self.books().waiting.iter_mut().for_each(|ended| ended.again_at = None);
+        self.woken.notify_one();
+    }
+
     /// When the next of what could not be settled is to be tried again.
-    pub fn next_attempt(&self) -> Option<Instant> {
-        let now = Instant::now();
-        self.books().waiting.iter().filter_map(|ended| ended.again_at).filter(|at| *at > now).min()
+    pub fn next_attempt(&self, busy: &HashSet<Arc<str>>) -> Option<Instant> {
+        let books = self.books();
+        let free = books.waiting.iter().filter(|ended| ended.is_free(&books.extending, busy));
+        free.filter_map(|ended| ended.again_at).min()
     }
 
     /// Waits until everything is settled that can be, for no longer than `patience` where there is no progress.
@@ -259,7 +288,8 @@ impl Ledger {
     pub fn due(&self) -> Vec<(u64, Arc<SqsQueue>)> {
         let now = Instant::now();
         let books = self.books();
-        let due = books.held.iter().filter(|(_, held)| !held.lapsed && held.due <= now);
+        let idle = |number: &u64| !books.extending.contains(number);
+        let due = books.held.iter().filter(|(number, held)| !held.lapsed && held.due <= now && idle(number));
         due.map(|(number, held)| (*number, held.receipt.queue.clone())).collect()
     }
 
@@ -273,21 +303,24 @@ impl Ledger {
         held
     }
 
-    /// It has been extended; or not, and it is due still; or it cannot be any more (`lapsed`). Whether it is still held.
-    pub fn extended(&self, number: u64, outcome: Extension) -> bool {
+    /// What came of it, with the handle that was used: a message that came again meanwhile has another one, and is due as that
+    /// says. Whether it is still held by this one.
+    pub fn extended(&self, number: u64, handle: &str, outcome: Extension) -> bool {
         let mut books = self.books();
         books.extending.remove(&number);
-        let held = books.held.get_mut(&number).map(|held| match outcome {
-            Extension::Done => held.due = Instant::now() + held.receipt.visibility / 2,
+        let held = books.held.get_mut(&number);
+        if held.is_none() {
+            drop(books);
+            self.woken.notify_one();
+            return false;
+        }
+        let Some(held) = held.filter(|held| held.receipt.handle == handle) else { return false };
+        match outcome {
+            Extension::For(time) => held.due = Instant::now() + time / 2,
             Extension::Later => {}
             Extension::Lapsed => held.lapsed = true,
-        });
-        let is_held = held.is_some();
-        drop(books);
-        if !is_held {
-            self.woken.notify_one();
         }
-        is_held
+        true
     }
 
     fn books(&self) -> MutexGuard<'_, Books> {
@@ -298,8 +331,11 @@ impl Ledger {
 /// What came of extending a message's time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Extension {
-    Done,
+    /// It is hidden for so long.
+    For(Duration),
+    /// It is due still.
     Later,
+    /// It is not ours to hide any more.
     Lapsed,
 }
 
@@ -322,8 +358,9 @@ impl Books {
         true
     }
 
-    fn forget(&mut self, id: Option<Uuid>) {
-        if let Some(id) = id {
+    fn forget(&mut self, ended: &Ended) {
+        let Some(id) = ended.receipt.id else { return };
+        if self.names.get(&id) == Some(&ended.number) {
             self.names.remove(&id);
         }
     }

@@ -27,7 +27,7 @@ use crate::{
             ledger::{Ledger, Receipt},
             link::Link,
             queue::SqsQueue,
-            request::{BATCH, LIMIT, hide, whole},
+            request::{BATCH, whole},
         },
     },
     protocol::{Message, Properties},
@@ -49,6 +49,19 @@ pub(super) struct Polling {
     pub prefetch: AtomicU32,
     pub wait_time_seconds: u16,
     pub polling_interval: Duration,
+}
+
+impl Polling {
+    /// What comes when nobody wants it any more goes to others, unless it is held already.
+    fn give_back(&self, queue: &Arc<SqsQueue>, visibility: Duration, messages: &[Received]) {
+        let receipts = messages.iter().filter_map(|message| receipt(queue, visibility, message));
+        let numbers: Vec<u64> = receipts.filter_map(|receipt| self.ledger.hold(self.link.number, receipt)).collect();
+        if !numbers.is_empty() {
+            let (name, count) = (&queue.name, numbers.len());
+            tracing::info!("Consumer for queue {name} is gone, releasing {count} received message(s)");
+        }
+        numbers.into_iter().for_each(|number| self.ledger.release(number));
+    }
 }
 
 /// A poller that runs.
@@ -116,11 +129,13 @@ impl Poll {
         while let Some(count) = self.room().await {
             let Some(received) = self.receive(count).await else { return };
             let pause = match received {
-                Ok(messages) if messages.is_empty() => self.polling.polling_interval,
                 Ok(messages) => {
                     rest = FIRST_REST;
-                    self.deliver(messages).await;
-                    continue;
+                    if !messages.is_empty() {
+                        self.deliver(messages).await;
+                        continue;
+                    }
+                    self.polling.polling_interval
                 }
                 // The next connection looks for the queue, and makes it.
                 Err(error) if matches!(error.trouble, Trouble::NoAnswer | Trouble::Gone) => {
@@ -183,10 +198,10 @@ impl Poll {
         tokio::select! {
             received = &mut poll => Some(received.unwrap_or_else(|_| Err(SqsError::new(Trouble::NoAnswer, "the program ends")))),
             () = self.stopped() => {
-                let queue = self.queue.clone();
+                let (polling, queue, visibility) = (self.polling.clone(), self.queue.clone(), self.visibility);
                 self.tasks.spawn(async move {
                     let Ok(Ok(messages)) = poll.await else { return };
-                    give_back(&queue, &messages).await;
+                    polling.give_back(&queue, visibility, &messages);
                 });
                 None
             }
@@ -198,10 +213,14 @@ impl Poll {
         if batch.is_empty() {
             return;
         }
-        // What is dropped here is held, and given back when the connection is closed.
         tokio::select! {
-            _ = self.out.send(batch) => {}
-            () = self.stopped() => {}
+            biased;
+            room = self.out.reserve() => {
+                if let Ok(room) = room {
+                    room.send(batch);
+                }
+            }
+            () = self.stopped() => batch.into_iter().for_each(|delivery| delivery.acker.reject(true)),
         }
     }
 
@@ -234,19 +253,6 @@ async fn receive(
         .await;
     let answer = answer.map_err(|error| SqsError::of(&format!("queue '{}' cannot be read", queue.name), &error))?;
     Ok(answer.messages.unwrap_or_default())
-}
-
-/// What comes when nobody wants it any more goes to others.
-async fn give_back(queue: &SqsQueue, messages: &[Received]) {
-    let handles: Vec<_> = messages.iter().filter_map(|message| Some((message.receipt_handle()?, 0))).collect();
-    if handles.is_empty() {
-        return;
-    }
-    let (name, count) = (&queue.name, handles.len());
-    tracing::info!("Consumer for queue {name} is gone, releasing {count} received message(s)");
-    if let Err(error) = hide(queue, &handles, LIMIT).await {
-        tracing::warn!("Failed to release messages for queue {name}: {error}");
-    }
 }
 
 fn receipt(queue: &Arc<SqsQueue>, visibility: Duration, message: &Received) -> Option<Receipt> {

@@ -7,13 +7,17 @@ use std::{
 };
 
 use aws_sdk_sqs::{Client, types::QueueAttributeName};
-use tokio::{sync::OnceCell, time::Instant};
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, timeout},
+};
 
 use crate::broker::sqs::{
     access::Access,
     error::{SqsError, Trouble},
     options::SqsOptions,
     predefined::PredefinedQueue,
+    request::LIMIT,
 };
 
 /// How long it is believed whether a queue has a redrive policy, as in kombu (`redrive_policy_cache_ttl`).
@@ -56,13 +60,15 @@ impl SqsQueue {
         if let Some((has, _)) = known.filter(|(_, read)| read.elapsed() < REDRIVE_BELIEVED) {
             return has;
         }
-        let has = match self.attribute(QueueAttributeName::RedrivePolicy).await {
-            Ok(policy) => policy.is_some(),
-            Err(error) => {
-                tracing::warn!("rejected messages are left in the queue: {error}");
-                true
+        let read = self.attribute(QueueAttributeName::RedrivePolicy).await;
+        if let Err(error) = &read {
+            tracing::warn!("rejected messages are left in the queue: {error}");
+            // Only who was denied it would be denied it again.
+            if error.trouble != Trouble::Denied {
+                return true;
             }
-        };
+        }
+        let has = read.map_or(true, |policy| policy.is_some());
         *self.redrive.lock().unwrap_or_else(PoisonError::into_inner) = Some((has, Instant::now()));
         has
     }
@@ -83,9 +89,10 @@ impl SqsQueue {
     }
 
     async fn attribute(&self, name: QueueAttributeName) -> Result<Option<String>, SqsError> {
-        let answer = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone()).send().await;
-        let mut answer =
-            answer.map_err(|error| SqsError::of(&format!("{name} of queue '{}' cannot be read", self.name), &error))?;
+        let what = format!("{name} of queue '{}' cannot be read", self.name);
+        let request = self.client.get_queue_attributes().queue_url(&self.url).attribute_names(name.clone()).send();
+        let answer = timeout(LIMIT, request).await.map_err(|_| SqsError::late(&what))?;
+        let mut answer = answer.map_err(|error| SqsError::of(&what, &error))?;
         Ok(answer.attributes.as_mut().and_then(|attributes| attributes.remove(&name)))
     }
 }
@@ -143,6 +150,12 @@ impl Queues {
             redrive: Mutex::default(),
         });
         Ok(self.known().entry(name).or_insert(queue).clone())
+    }
+
+    /// It is not there any more, whatever was said when we looked.
+    pub fn forget(&self, name: &str) {
+        self.known().remove(name);
+        self.urls().remove(&sqs_name(&self.options.queue_name_prefix, name));
     }
 
     async fn url(&self, client: &Client, sqs_name: &str) -> Result<String, SqsError> {

@@ -39,7 +39,7 @@ pub(super) async fn hide(
     let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(&error))?;
     let request = queue.client.change_message_visibility_batch().queue_url(&queue.url).set_entries(Some(entries));
     let what = format!("messages of queue '{}' cannot be hidden or given back", queue.name);
-    let answer = timeout(limit, request.send()).await.map_err(|_| late(&what))?;
+    let answer = timeout(limit, request.send()).await.map_err(|_| SqsError::late(&what))?;
     answer.map(|answer| failures(answer.failed)).map_err(|error| SqsError::of(&what, &error))
 }
 
@@ -51,7 +51,7 @@ pub(super) async fn delete(queue: &SqsQueue, handles: &[&str]) -> Result<Vec<Fai
     let entries = entries.collect::<Result<Vec<_>, _>>().map_err(|error| unbuilt(&error))?;
     let request = queue.client.delete_message_batch().queue_url(&queue.url).set_entries(Some(entries));
     let what = format!("messages of queue '{}' cannot be acknowledged", queue.name);
-    let answer = timeout(LIMIT, request.send()).await.map_err(|_| late(&what))?;
+    let answer = timeout(LIMIT, request.send()).await.map_err(|_| SqsError::late(&what))?;
     answer.map(|answer| failures(answer.failed)).map_err(|error| SqsError::of(&what, &error))
 }
 
@@ -70,8 +70,4 @@ fn failures(entries: Vec<BatchResultErrorEntry>) -> Vec<Failure> {
 
 fn unbuilt(error: &dyn std::error::Error) -> SqsError {
     SqsError::new(Trouble::Refused, error.to_string())
-}
-
-fn late(what: &str) -> SqsError {
-    SqsError::new(Trouble::NoAnswer, format!("{what}: no answer in time"))
 }

@@ -1,9 +1,17 @@
 //! [`Settler`]: the task of a ledger that tells SQS what has become of messages.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use futures::{StreamExt, stream};
-use tokio::time::{Instant, sleep_until};
+use indexmap::IndexMap;
+use tokio::{
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::broker::{
@@ -20,6 +28,8 @@ use crate::broker::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 enum Action {
     Delete,
+    /// To be deleted as well, unless SQS itself takes away what nobody wants.
+    Reject,
     Hide(i32),
     /// Its own policy will take care of it.
     Nothing,
@@ -30,49 +40,45 @@ pub(super) struct Settler {
     pub ledger: Arc<Ledger>,
     /// How long a message stays away that goes back to its queue: kombu's `wait_time_seconds`.
     pub requeue_after: Duration,
-    /// Nobody does any more.
+    /// Nobody uses the transport any more.
     pub stop: CancellationToken,
 }
 
 impl Settler {
     /// Runs as long as somebody uses the transport.
     pub async fn run(self) {
+        // One task per queue: who waits for one keeps no other waiting.
+        let (mut rounds, mut busy) = (JoinSet::new(), HashSet::new());
         while !self.stop.is_cancelled() {
-            let ended = self.ledger.drain(BATCH * REQUESTS);
-            if ended.is_empty() {
-                tokio::select! {
-                    () = self.ledger.woken.notified() => {}
-                    () = until(self.ledger.next_attempt()) => {}
-                    () = self.stop.cancelled() => {}
-                }
-            } else {
-                self.settle(ended).await;
+            for (queue, ended) in by_queue(self.ledger.drain(BATCH * REQUESTS, &busy)) {
+                busy.insert(queue.clone());
+                let (ledger, batches) = (self.ledger.clone(), self.batches(ended));
+                rounds.spawn(async move {
+                    settle(&ledger, batches).await;
+                    queue
+                });
+            }
+            tokio::select! {
+                () = self.ledger.woken.notified() => {}
+                () = until(self.ledger.next_attempt(&busy)) => {}
+                Some(done) = rounds.join_next() => match done {
+                    Ok(queue) => drop(busy.remove(&queue)),
+                    // Which one it was is not known. There is nothing in a round that panics.
+                    Err(_) => busy.clear(),
+                },
+                () = self.stop.cancelled() => {}
             }
         }
     }
 
-    /// What cannot be settled now waits on.
-    async fn settle(&self, ended: Vec<Ended>) {
-        let mut failed: Vec<Ended> = stream::iter(self.batches(ended).await)
-            .map(|(action, batch)| send(&self.ledger, action, batch))
-            .buffer_unordered(REQUESTS)
-            .flat_map(stream::iter)
-            .collect()
-            .await;
-        if !failed.is_empty() {
-            failed.sort_by_key(|ended| ended.number);
-            self.ledger.put_back(failed);
-        }
-    }
-
-    async fn batches(&self, ended: Vec<Ended>) -> Vec<(Action, Vec<Ended>)> {
-        let mut groups: HashMap<(Arc<str>, Action), Vec<Ended>> = HashMap::new();
+    /// In the order in which they ended, by what is to be done.
+    fn batches(&self, ended: Vec<Ended>) -> Vec<(Action, Vec<Ended>)> {
+        let mut groups: IndexMap<Action, Vec<Ended>> = IndexMap::new();
         for one in ended {
-            let action = self.action(&one).await;
-            groups.entry((one.receipt.queue.name.clone(), action)).or_default().push(one);
+            groups.entry(self.action(&one)).or_default().push(one);
         }
         let mut batches = Vec::new();
-        for ((_, action), mut group) in groups {
+        for (action, mut group) in groups {
             while group.len() > BATCH {
                 let rest = group.split_off(BATCH);
                 batches.push((action, std::mem::replace(&mut group, rest)));
@@ -82,7 +88,7 @@ impl Settler {
         batches
     }
 
-    async fn action(&self, ended: &Ended) -> Action {
+    fn action(&self, ended: &Ended) -> Action {
         let Receipt { queue, task, received, .. } = &ended.receipt;
         let settlement = match ended.end {
             End::Released => return Action::Hide(0),
@@ -94,9 +100,30 @@ impl Settler {
             (_, Some(Some(away))) => Action::Hide(whole(away)),
             (Settlement::Requeue, _) => Action::Hide(whole(self.requeue_after)),
             (Settlement::Drop, Some(None)) => Action::Nothing,
-            (Settlement::Drop, None) if queue.has_redrive_policy().await => Action::Nothing,
-            (Settlement::Drop, None) => Action::Delete,
+            (Settlement::Drop, None) => Action::Reject,
         }
+    }
+}
+
+fn by_queue(ended: Vec<Ended>) -> HashMap<Arc<str>, Vec<Ended>> {
+    let mut queues: HashMap<Arc<str>, Vec<Ended>> = HashMap::new();
+    for one in ended {
+        queues.entry(one.receipt.queue.name.clone()).or_default().push(one);
+    }
+    queues
+}
+
+/// What cannot be settled now waits on.
+async fn settle(ledger: &Ledger, batches: Vec<(Action, Vec<Ended>)>) {
+    let mut failed: Vec<Ended> = stream::iter(batches)
+        .map(|(action, batch)| send(ledger, action, batch))
+        .buffer_unordered(REQUESTS)
+        .flat_map(stream::iter)
+        .collect()
+        .await;
+    if !failed.is_empty() {
+        failed.sort_by_key(|ended| ended.number);
+        ledger.put_back(failed);
     }
 }
 
@@ -127,10 +154,14 @@ async fn send(ledger: &Ledger, action: Action, batch: Vec<Ended>) -> Vec<Ended> 
 }
 
 async fn request(queue: &SqsQueue, action: Action, batch: &[Ended]) -> Result<Vec<Failure>, SqsError> {
-    let handles = batch.iter().map(|ended| ended.receipt.handle.as_str());
+    let handles: Vec<&str> = batch.iter().map(|ended| ended.receipt.handle.as_str()).collect();
     match action {
-        Action::Delete => delete(queue, &handles.collect::<Vec<_>>()).await,
-        Action::Hide(seconds) => hide(queue, &handles.map(|handle| (handle, seconds)).collect::<Vec<_>>(), LIMIT).await,
+        Action::Reject if queue.has_redrive_policy().await => Ok(Vec::new()),
+        Action::Delete | Action::Reject => delete(queue, &handles).await,
+        Action::Hide(seconds) => {
+            let messages: Vec<_> = handles.into_iter().map(|handle| (handle, seconds)).collect();
+            hide(queue, &messages, LIMIT).await
+        }
         Action::Nothing => Ok(Vec::new()),
     }
 }

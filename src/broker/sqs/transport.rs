@@ -16,7 +16,7 @@ use crate::{
         BrokerError, Capabilities, Connection, Transport,
         sqs::{
             access::Access,
-            connection::{Shared, SqsConnection},
+            connection::{FAREWELL, Shared, SqsConnection},
             keeper::{Keeper, Pace},
             ledger::Ledger,
             options::SqsOptions,
@@ -88,6 +88,15 @@ impl Transport for SqsTransport {
                 Err(error) if known => Err(BrokerError::lost(error.to_string())),
                 Err(error) => Err(error.into()),
             }
+        })
+    }
+
+    fn finish(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // Of no connection that lives.
+            self.ledger.release_all(0);
+            self.ledger.hurry();
+            self.ledger.all_settled(FAREWELL).await;
         })
     }
 
