@@ -212,6 +212,26 @@ def test_it_comes_back_with_the_server(sqs_site):
         assert worker.terminate() == 0
 
 
+def test_a_stop_while_it_is_away_acknowledges_what_has_ended(sqs_site, tmp_path):
+    """There is no connection then, and none is needed once SQS answers."""
+    log, gate = tmp_path / "begun", tmp_path / "gate"
+    impatient = {"read_timeout": 1, "retries": {"total_max_attempts": 1}}
+    with Sqs() as server:
+        site = sqs_site({"visibility_timeout": 3600, "client-config": impatient}, server, task_acks_late=True)
+        worker = site.worker("-c", "1")
+        result = site.proj.hold_here.delay(str(log), str(gate))
+        eventually(lambda: runs(log), "nothing has begun")
+        os.kill(server.process.pid, signal.SIGSTOP)
+        eventually(lambda: "Trying again in" in worker.text(), "no loss was noticed")
+        gate.touch()
+        result.get(timeout=PATIENCE)
+        worker.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "Warm shutdown" in worker.text(), "no shutdown")
+        os.kill(server.process.pid, signal.SIGCONT)
+        assert worker.terminate() == 0
+        assert messages(site) == 0
+
+
 def test_purge(sqs_site):
     site = sqs_site()
     site.proj.add.delay(1, 2)
