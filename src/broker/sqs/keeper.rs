@@ -12,8 +12,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::broker::sqs::{
     error::is_stale,
-    ledger::{Extension, Ledger, Receipt},
+    ledger::Ledger,
     queue::SqsQueue,
+    receipt::{Extension, Receipt},
     request::{BATCH, LIMIT, REQUESTS, hide, whole},
 };
 

@@ -15,56 +15,17 @@ use tokio::{
 };
 use uuid::Uuid;
 
-use crate::broker::{Settle, Settlement, Tag, sqs::queue::SqsQueue};
+use crate::broker::{
+    Settle, Settlement, Tag,
+    sqs::{
+        queue::SqsQueue,
+        receipt::{End, Ended, Extension, Receipt},
+    },
+};
 
 /// How long to wait where SQS could not settle something; twice as long each time, so many times.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE_AFTER: u32 = 5;
-
-/// The right to a message that was received.
-#[derive(Clone)]
-pub(super) struct Receipt {
-    pub queue: Arc<SqsQueue>,
-    pub handle: String,
-    /// SQS's name of the message.
-    pub id: Option<Uuid>,
-    /// The task's name.
-    pub task: String,
-    /// How often the message has been received by now.
-    pub received: u32,
-    /// How long it stays hidden each time.
-    pub visibility: Duration,
-    /// When it was received.
-    pub since: Instant,
-}
-
-/// What is to become of a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum End {
-    Settled(Settlement),
-    /// Back to its queue at once, for others: nobody here wants it.
-    Released,
-}
-
-/// A message of which that is known.
-pub(super) struct Ended {
-    pub number: u64,
-    /// Of the connection that has received it.
-    pub connection: u64,
-    pub receipt: Receipt,
-    pub end: End,
-    /// How often it could not be settled, and when that is tried again.
-    attempts: u32,
-    again_at: Option<Instant>,
-}
-
-impl Ended {
-    /// Whether nothing else is being done to it, nor to its queue. To delete it while it is extended is right.
-    fn is_free(&self, extending: &HashSet<u64>, busy: &HashSet<Arc<str>>) -> bool {
-        let deleted = self.end == End::Settled(Settlement::Ack);
-        !busy.contains(&self.receipt.queue.name) && (deleted || !extending.contains(&self.number))
-    }
-}
 
 /// Messages that are held, by number.
 #[derive(Default)]
@@ -88,6 +49,8 @@ struct Books {
     extending: HashSet<u64>,
     /// How many are on their way to be settled.
     on_their_way: usize,
+    /// Receipts of those that came again meanwhile, by number.
+    newer: HashMap<u64, String>,
     /// Connections that live, by number.
     connections: HashMap<u64, Share>,
     last: u64,
@@ -149,6 +112,8 @@ impl Ledger {
                 held.receipt = Receipt { since: receipt.since, handle: receipt.handle, ..held.receipt.clone() };
             } else if let Some(ended) = books.waiting.iter_mut().find(|ended| ended.number == number) {
                 ended.receipt.handle = receipt.handle;
+            } else {
+                books.newer.insert(number, receipt.handle);
             }
             return None;
         }
@@ -221,38 +186,50 @@ impl Ledger {
         drained
     }
 
-    /// These have been settled, or cannot be.
-    pub fn done(&self, ended: &[Ended]) {
+    /// These have been settled, or cannot be. What came again meanwhile is to be deleted once more.
+    pub fn done(&self, ended: Vec<Ended>) {
         if ended.is_empty() {
             return;
         }
         let mut books = self.books();
         books.on_their_way -= ended.len();
-        ended.iter().for_each(|ended| books.forget(ended));
-        for released in ended.iter().filter(|ended| ended.end == End::Released) {
-            if let Some(share) = books.connections.get_mut(&released.connection) {
+        for one in ended {
+            if one.end == End::Released
+                && let Some(share) = books.connections.get_mut(&one.connection)
+            {
                 share.released += 1;
+            }
+            match books.newer.remove(&one.number) {
+                Some(handle) => books.waiting.push_back(Ended { receipt: Receipt { handle, ..one.receipt }, ..one }),
+                None => books.forget(&one),
             }
         }
         drop(books);
         self.settled.send_replace(());
+        self.woken.notify_one();
     }
 
     /// Takes back what could not be settled. It waits for longer each time, and nothing else waits for it.
     pub fn put_back(&self, ended: Vec<Ended>) {
-        let now = Instant::now();
+        let (now, mut gave_way) = (Instant::now(), false);
         let mut books = self.books();
         books.on_their_way -= ended.len();
         for one in ended.into_iter().rev() {
             // It has come again in the meantime: there is a better receipt.
             if one.receipt.id.is_some_and(|id| books.names.get(&id).is_some_and(|number| *number != one.number)) {
+                gave_way = true;
                 continue;
             }
             let pause = FIRST_PAUSE.saturating_mul(1 << one.attempts.min(LONGEST_PAUSE_AFTER));
             books.names.extend(one.receipt.id.map(|id| (id, one.number)));
-            books.waiting.push_front(Ended { attempts: one.attempts + 1, again_at: Some(now + pause), ..one });
+            let handle = books.newer.remove(&one.number).unwrap_or(one.receipt.handle);
+            let receipt = Receipt { handle, ..one.receipt };
+            books.waiting.push_front(Ended { receipt, attempts: one.attempts + 1, again_at: Some(now + pause), ..one });
         }
         drop(books);
+        if gave_way {
+            self.settled.send_replace(());
+        }
         self.woken.notify_one();
     }
 
@@ -328,17 +305,6 @@ impl Ledger {
     }
 }
 
-/// What came of extending a message's time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Extension {
-    /// It is hidden for so long.
-    For(Duration),
-    /// It is due still.
-    Later,
-    /// It is not ours to hide any more.
-    Lapsed,
-}
-
 impl Books {
     fn release(&mut self, which: impl Fn(&Held) -> bool) -> usize {
         let numbers: Vec<u64> = self.held.iter().filter(|(_, held)| which(held)).map(|(number, _)| *number).collect();
@@ -389,3 +355,6 @@ impl Settle for Ledger {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

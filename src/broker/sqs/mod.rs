@@ -19,6 +19,7 @@ mod poller;
 mod predefined;
 mod publisher;
 mod queue;
+mod receipt;
 mod request;
 mod settler;
 mod transport;

@@ -24,9 +24,10 @@ use crate::{
         Acker, BrokerError, Delivery, Tag, envelope,
         sqs::{
             error::{SqsError, Trouble},
-            ledger::{Ledger, Receipt},
+            ledger::Ledger,
             link::Link,
             queue::SqsQueue,
+            receipt::Receipt,
             request::{BATCH, whole},
         },
     },

@@ -40,6 +40,11 @@ pub(super) struct SqsQueue {
 }
 
 impl SqsQueue {
+    /// Of which nothing has been read yet.
+    pub fn new(name: Arc<str>, url: String, client: Client, predefined: Option<PredefinedQueue>) -> Self {
+        Self { name, url, client, predefined, visibility: OnceCell::new(), redrive: Mutex::default() }
+    }
+
     /// Whether messages are put in groups and in order.
     pub fn is_fifo(&self) -> bool {
         self.name.ends_with(FIFO)
@@ -141,14 +146,7 @@ impl Queues {
             (known.url.clone(), client, Some(known.clone()))
         };
         let name: Arc<str> = name.into();
-        let queue = Arc::new(SqsQueue {
-            name: name.clone(),
-            url,
-            client,
-            predefined,
-            visibility: OnceCell::new(),
-            redrive: Mutex::default(),
-        });
+        let queue = Arc::new(SqsQueue::new(name.clone(), url, client, predefined));
         Ok(self.known().entry(name).or_insert(queue).clone())
     }
 

@@ -18,8 +18,9 @@ use crate::broker::{
     Settlement,
     sqs::{
         error::{SqsError, Trouble, is_stale},
-        ledger::{End, Ended, Ledger, Receipt},
+        ledger::Ledger,
         queue::SqsQueue,
+        receipt::{End, Ended, Receipt},
         request::{BATCH, Failure, LIMIT, REQUESTS, delete, hide, whole},
     },
 };
@@ -149,7 +150,7 @@ async fn send(ledger: &Ledger, action: Action, batch: Vec<Ended>) -> Vec<Ended> 
         }
     };
     let (again, done): (Vec<_>, Vec<_>) = batch.into_iter().enumerate().partition(|(index, _)| again.contains(index));
-    ledger.done(&done.into_iter().map(|(_, ended)| ended).collect::<Vec<_>>());
+    ledger.done(done.into_iter().map(|(_, ended)| ended).collect());
     again.into_iter().map(|(_, ended)| ended).collect()
 }
 
