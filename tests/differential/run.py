@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import collections
 import contextlib
 import json
 import uuid
@@ -10,6 +11,9 @@ import uuid
 from celery import chain, chord, group
 from ledger import FENCE_ID, Ledger
 from workers import PATIENCE, eventually
+
+#: What tells of an end.
+ENDS = {"task-succeeded", "task-failed", "task-retried", "task-rejected", "task-revoked"}
 
 
 class Died(AssertionError):
@@ -186,7 +190,16 @@ class Run:
             )
             if self.side.worker.ended():
                 return False
+        # The death of a child is noticed in its own time. Of a task that is ignored nothing is told.
+        with contextlib.suppress(AssertionError):
+            eventually(self.all_ended, patience=1)
         return len(self.events()) == before and self.empty()
+
+    def all_ended(self) -> bool:
+        """Whether the end of every task that has begun is told."""
+        begun = collections.Counter(event["uuid"] for event in self.events() if event["type"] == "task-started")
+        ended = collections.Counter(event["uuid"] for event in self.events() if event["type"] in ENDS)
+        return not begun - ended
 
     def main_heard(self, fence: str) -> bool:
         received = (record for record in self.records() if record["what"] == "task_received")
