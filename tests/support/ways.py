@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import redis as redis_py
+import trustme
 
 from brokers import Redis, Sentinel, Sqs
 
@@ -16,9 +17,6 @@ class Certificates:
     """An authority, and what it has issued for a server on this machine and for a client of it."""
 
     def __init__(self, directory: pathlib.Path) -> None:
-        # The environments in which the wheel is tried have no more than what an app has.
-        import trustme
-
         authority = trustme.CA()
         self.authority = str(directory / "ca.pem")
         authority.cert_pem.write_to_path(self.authority)
