@@ -18,6 +18,7 @@ mod error;
 mod failover;
 #[cfg(feature = "filesystem")]
 pub mod filesystem;
+mod lifeline;
 mod memory;
 mod publisher;
 mod read_write;

@@ -6,10 +6,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::BoxFuture;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::task::JoinSet;
 
 use crate::{
-    broker::{BrokerError, Connection, Deliveries, Unacked},
+    broker::{BrokerError, Connection, Deliveries, Unacked, lifeline::Lifeline},
     protocol::{Message, Queue, Route},
 };
 
@@ -19,7 +19,7 @@ pub struct ReadWrite {
     reader: Arc<dyn Connection>,
     writer: Arc<dyn Connection>,
     /// Why it is over.
-    ended: watch::Sender<Option<BrokerError>>,
+    lifeline: Lifeline,
     /// Waits for the loss of a half; ends with this connection.
     watch: Mutex<JoinSet<()>>,
 }
@@ -27,14 +27,14 @@ pub struct ReadWrite {
 impl ReadWrite {
     /// Of two live connections. Needs a Tokio runtime.
     pub fn new(reader: Arc<dyn Connection>, writer: Arc<dyn Connection>) -> Self {
-        let connection = Self { reader, writer, ended: watch::Sender::new(None), watch: Mutex::default() };
+        let connection = Self { reader, writer, lifeline: Lifeline::new(), watch: Mutex::default() };
         connection.watch(true);
         connection
     }
 
     /// Watches the reader from now on, and the writer as well or no more.
     fn watch(&self, writer_as_well: bool) {
-        let (reader, writer, ended) = (self.reader.clone(), self.writer.clone(), self.ended.clone());
+        let (reader, writer, lifeline) = (self.reader.clone(), self.writer.clone(), self.lifeline.clone());
         let mut watch = self.watch.lock().unwrap_or_else(PoisonError::into_inner);
         watch.abort_all();
         watch.spawn(async move {
@@ -44,21 +44,13 @@ impl ReadWrite {
             };
             // Nobody else knows that the other one is over too.
             tokio::join!(reader.abandon(), writer.abandon());
-            ended.send_replace(Some(failure));
+            lifeline.end(failure);
         });
     }
 
     /// From here on the end of a half is our own doing.
     fn stop_watching(&self) {
         self.watch.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-    }
-
-    fn end(&self, why: &str) {
-        self.ended.send_if_modified(|known| {
-            let first = known.is_none();
-            known.get_or_insert_with(|| BrokerError::lost(why));
-            first
-        });
     }
 }
 
@@ -120,23 +112,19 @@ impl Connection for ReadWrite {
     }
 
     fn closed(&self) -> BoxFuture<'_, BrokerError> {
-        Box::pin(async {
-            let mut ended = self.ended.subscribe();
-            let failure = ended.wait_for(Option::is_some).await.ok().and_then(|failure| failure.clone());
-            failure.unwrap_or_else(|| BrokerError::lost("the connection was closed"))
-        })
+        Box::pin(self.lifeline.ended())
     }
 
     fn abandon(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {
             self.stop_watching();
             tokio::join!(self.reader.abandon(), self.writer.abandon());
-            self.end("the connection was abandoned");
+            self.lifeline.end(BrokerError::lost("the connection was abandoned"));
         })
     }
 
     fn stop_consuming(&self) -> BoxFuture<'_, Result<(), BrokerError>> {
-        if self.ended.borrow().is_none() {
+        if self.lifeline.reason().is_none() {
             self.watch(false);
         }
         self.reader.stop_consuming()
@@ -156,7 +144,7 @@ impl Connection for ReadWrite {
             let given_back = self.reader.close().await;
             // It holds nothing, and is used no more.
             let _ = self.writer.close().await;
-            self.end("the connection was closed");
+            self.lifeline.end(BrokerError::lost("the connection was closed"));
             given_back
         })
     }

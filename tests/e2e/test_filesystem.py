@@ -1,6 +1,5 @@
 """The broker that needs no server: folders that Celery's worker, its clients and ours share."""
 
-import collections
 import datetime
 import json
 import os
@@ -12,7 +11,7 @@ from celery.exceptions import TaskRevokedError
 
 from conftest import PATIENCE, TESTS, Site, eventually
 from ear import Ear
-from workers import Worker
+from workers import Worker, runs
 
 
 @pytest.fixture
@@ -33,10 +32,6 @@ def folder_site(redis_server, tmp_path):
     found.queues, found.control = folders["queues"], folders["control"]
     yield found
     found.destroy()
-
-
-def runs(path):
-    return collections.Counter(path.read_text().split()) if path.exists() else collections.Counter()
 
 
 def test_two_kinds_of_worker_share_a_folder(folder_site):

@@ -1,6 +1,5 @@
 """SQS as the broker, with moto's server: Celery's clients, Celery's worker and ours on the same queues."""
 
-import collections
 import json
 import os
 import signal
@@ -11,7 +10,7 @@ from celery import chord
 
 from brokers import Sqs
 from conftest import PATIENCE, Site, eventually
-from workers import Worker
+from workers import Worker, runs
 
 # So that nothing waits for polls that are empty.
 PROMPT = {"region": "us-east-1", "wait_time_seconds": 1, "polling_interval": 0.05}
@@ -48,10 +47,6 @@ def sqs_site(sqs_server, redis_server, tmp_path):
 def celery_worker(site: Site, *args: str) -> Worker:
     """Nobody can ask it whether it is ready: there is no remote control."""
     return site.worker(*args, kind="celery", ready=False).wait_ready()
-
-
-def runs(path):
-    return collections.Counter(path.read_text().split()) if path.exists() else collections.Counter()
 
 
 def messages(site: Site, name: str | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
 import pathlib
@@ -20,6 +21,11 @@ def eventually(fact, message: str = "it never happened", patience: float = PATIE
             raise AssertionError(message)
         time.sleep(0.02)
     return found
+
+
+def runs(path: pathlib.Path) -> collections.Counter[str]:
+    """How often each word stands in a file that tasks write to; there may be none yet."""
+    return collections.Counter(path.read_text().split()) if path.exists() else collections.Counter()
 
 
 class Worker:

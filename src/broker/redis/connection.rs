@@ -15,6 +15,7 @@ use tokio::sync::{OnceCell, mpsc, watch};
 use crate::{
     broker::{
         BrokerError, Connection, Deliveries, Delivery, Unacked,
+        lifeline::Lifeline,
         redis::{
             binding::Bindings,
             courier::{Courier, Orders},
@@ -22,7 +23,7 @@ use crate::{
             fanout::{self, Fanout},
             keys::Keys,
             ledger::Ledger,
-            link::{Lifeline, Link},
+            link::Link,
             mailbox,
             options::RedisOptions,
             order::QueueOrder,

@@ -6,12 +6,9 @@ use futures::future::BoxFuture;
 
 use crate::broker::{
     BrokerError, Capabilities, Connection, CredentialProvider, Transport,
+    lifeline::Lifeline,
     redis::{
-        connection::RedisConnection,
-        ledger::Ledger,
-        link::{Lifeline, Link},
-        options::RedisOptions,
-        unacked::RedisUnacked,
+        connection::RedisConnection, ledger::Ledger, link::Link, options::RedisOptions, unacked::RedisUnacked,
         url::RedisUrl,
     },
 };

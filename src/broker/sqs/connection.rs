@@ -237,10 +237,7 @@ impl Connection for SqsConnection {
     }
 
     fn closed(&self) -> BoxFuture<'_, BrokerError> {
-        Box::pin(async move {
-            self.link.ended().await;
-            self.link.reason().unwrap_or_else(|| BrokerError::lost("connection closed"))
-        })
+        Box::pin(self.link.ended())
     }
 
     fn abandon(&self) -> BoxFuture<'_, ()> {

@@ -1,44 +1,36 @@
-//! [`Link`]: the life of a connection, which all its tasks watch.
+//! [`Link`]: the life of a connection, which all its tasks watch, and of whose end the ledger is told.
 
 use std::sync::Arc;
 
-use tokio::sync::watch;
-
-use crate::broker::{BrokerError, sqs::ledger::Ledger};
+use crate::broker::{BrokerError, lifeline::Lifeline, sqs::ledger::Ledger};
 
 /// Whether a connection lives, and why not.
 pub(super) struct Link {
-    /// Which is told of the end.
     ledger: Arc<Ledger>,
     /// The connection's number in there.
     pub number: u64,
-    ended: watch::Sender<Option<BrokerError>>,
+    lifeline: Lifeline,
 }
 
 impl Link {
     /// Of a new connection.
     pub fn new(ledger: Arc<Ledger>) -> Self {
-        Self { number: ledger.begin(), ledger, ended: watch::Sender::new(None) }
+        Self { number: ledger.begin(), ledger, lifeline: Lifeline::new() }
     }
 
     /// Why it has ended.
     pub fn reason(&self) -> Option<BrokerError> {
-        self.ended.borrow().clone()
+        self.lifeline.reason()
     }
 
-    /// Resolves when it has.
-    pub async fn ended(&self) {
-        // The sender is ours.
-        let _ = self.ended.subscribe().wait_for(Option::is_some).await;
+    /// Resolves when it has, with the reason.
+    pub async fn ended(&self) -> BrokerError {
+        self.lifeline.ended().await
     }
 
     /// Ends it. The first reason stays.
     pub fn end(&self, why: BrokerError) {
-        self.ended.send_if_modified(|ended| {
-            let first = ended.is_none();
-            ended.get_or_insert(why);
-            first
-        });
+        self.lifeline.end(why);
         self.ledger.end(self.number);
     }
 }

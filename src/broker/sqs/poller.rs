@@ -184,7 +184,7 @@ impl Poll {
     async fn stopped(&self) {
         tokio::select! {
             () = self.stop.cancelled() => {}
-            () = self.polling.link.ended() => {}
+            _ = self.polling.link.ended() => {}
         }
     }
 
