@@ -199,6 +199,13 @@ impl Child {
         self.take(number)
     }
 
+    /// Takes back all that it will never begin: it has ended, or is about to.
+    pub(super) fn take_unbegun(&mut self) -> VecDeque<Box<Ticket>> {
+        let (begun, unbegun) = self.given.drain(..).partition(|ticket| ticket.begun.is_some());
+        self.given = begun;
+        unbegun
+    }
+
     /// Asks for its last `most` jobs back, unless they have begun.
     pub(super) fn recall(&mut self, most: usize) {
         let waiting = self.given.iter_mut().rev().filter(|ticket| ticket.begun.is_none());

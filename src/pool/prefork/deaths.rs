@@ -102,8 +102,8 @@ impl Supervisor {
         } else {
             self.census.died += 1
         }
-        let (begun, unbegun): (Vec<_>, Vec<_>) = child.given.drain(..).partition(|ticket| ticket.begun.is_some());
-        for ticket in begun {
+        let unbegun = child.take_unbegun();
+        for ticket in child.given.drain(..) {
             lose(*ticket, status);
         }
         self.wait_again(unbegun.into_iter());

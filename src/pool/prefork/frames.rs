@@ -1,5 +1,7 @@
 //! What a child says, and what that does to its jobs.
 
+use std::collections::VecDeque;
+
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::error;
@@ -102,8 +104,11 @@ impl Supervisor {
             // A fresh process is the safer one.
             child.retire();
         }
+        let unbegun = if leaves { child.take_unbegun() } else { VecDeque::new() };
         ticket.finish(Finished::Reported(report));
         if leaves {
+            // Before what comes after them, like its own next delivery, finds its successor.
+            self.wait_again(unbegun.into_iter());
             self.staff(now);
         }
         self.leave_if_done(serial, now);

@@ -166,8 +166,8 @@ fn work(inbox: &Inbox, out: &Mutex<Channel>, answers: &Receiver<String>) {
     }
 }
 
-/// Bodies: ``, `ask` (store something, wait for the answer), `kill N`, `exit N`, `grow` (report much memory), `swell` (use
-/// much, after the report).
+/// Bodies: ``, `ask` (store something, wait for the answer), `kill N`, `exit N`, `leave` (report an exit, and stay), `grow`
+/// (report much memory), `swell` (use much, after the report).
 fn run(job: &Job, inbox: &Inbox, behind: usize, out: &Mutex<Channel>, answers: &Receiver<String>) {
     let body = std::str::from_utf8(&job.body).unwrap();
     let (verb, operand) = body.split_once(' ').unwrap_or((body, "0"));
@@ -186,9 +186,15 @@ fn run(job: &Job, inbox: &Inbox, behind: usize, out: &Mutex<Channel>, answers: &
     }
     inbox.running.store(0, Ordering::Release);
     let rss_kib = if verb == "grow" { 1 << 30 } else { 1 };
-    let report = Report { ended: Ended::Success { repr }, runtime: 0.000_01, stored: None, rss_kib };
+    let ended = if verb == "leave" { Ended::Exits { exit: "exitcode 3".into() } } else { Ended::Success { repr } };
+    let report = Report { ended, runtime: 0.000_01, stored: None, rss_kib };
     send(out, &FromChild::Done { number: job.number, report });
     if verb == "swell" {
         std::mem::forget(vec![1_u8; 100 << 20]);
+    }
+    if verb == "leave" {
+        loop {
+            thread::park();
+        }
     }
 }

@@ -148,6 +148,21 @@ async fn a_dead_child_loses_what_it_had_begun_and_nothing_else() {
     assert!(matches!(left.finished.await.unwrap(), Finished::WorkerLost { exit } if exit == "exitcode 1"));
 }
 
+/// It may take long to end: its successor gets what it will never begin.
+#[tokio::test]
+async fn a_child_that_leaves_keeps_nothing_back() {
+    let mut bench = bench(options(1)).await;
+    bench.warm_up().await;
+    let before: Vec<Run> = (0..10).map(|_| bench.submit("")).collect();
+    let left = bench.submit("leave");
+    let after: Vec<Run> = (0..10).map(|_| bench.submit("")).collect();
+    for run in before.into_iter().chain(after) {
+        success(run.finished).await;
+    }
+    let Finished::Reported(report) = left.finished.await.unwrap() else { panic!("nothing was reported") };
+    assert!(matches!(report.ended, Ended::Exits { .. }));
+}
+
 #[tokio::test]
 async fn children_outlive_their_zygote_and_are_replaced() {
     let mut bench = bench(options(1)).await;
