@@ -49,6 +49,9 @@ impl End {
 /// A held message: its tag, and its score if that must not have changed.
 pub(super) type Suspect = (Bytes, Option<String>);
 
+/// The lists that a message goes back to, and what goes there.
+type Target = (Vec<String>, Vec<u8>);
+
 /// Moves messages from `unacked` back to lists.
 #[derive(Clone)]
 pub(super) struct Restorer {
@@ -115,14 +118,24 @@ impl Restorer {
         args.push(self.keys.unacked.as_str().into());
         args.extend(chunk.iter().map(|(tag, _)| Reply::Bytes(tag.clone())));
         let Reply::Array(entries) = self.link.call("HMGET", args).await? else { return Ok(0) };
-        let entries = entries.into_iter().map(link::bytes);
-        let moves = chunk.iter().zip(entries).map(|(suspect, entry)| self.move_one(suspect, entry, end));
-        Ok(try_join_all(moves).await?.into_iter().filter(|moved| *moved).count())
+        let entries: Vec<Bytes> = entries.into_iter().map(|entry| link::bytes(entry).unwrap_or_default()).collect();
+        let targets = try_join_all(entries.iter().map(|entry| self.target(entry))).await?;
+        let placed = chunk.iter().zip(entries).zip(targets).filter_map(|(held, target)| Some((held, target?)));
+        let mut moves = placed.map(|((suspect, entry), target)| self.move_one(suspect, entry, target, end));
+        let Some(first) = moves.next() else { return Ok(0) };
+        // Alone: those that find that the server does not know the script yet may overtake each other.
+        let first = first.await?;
+        let others = try_join_all(moves).await?;
+        Ok(usize::from(first) + others.into_iter().filter(|moved| *moved).count())
     }
 
-    async fn move_one(&self, (tag, score): &Suspect, entry: Option<Bytes>, end: End) -> Result<bool, Error> {
-        let entry = entry.unwrap_or_default();
-        let Some((lists, payload)) = self.target(&entry).await? else { return Ok(false) };
+    async fn move_one(
+        &self,
+        (tag, score): &Suspect,
+        entry: Bytes,
+        (lists, payload): Target,
+        end: End,
+    ) -> Result<bool, Error> {
         let mut keys: Vec<Reply> = vec![self.keys.unacked.as_str().into(), self.keys.unacked_index.as_str().into()];
         keys.extend(lists.into_iter().map(Reply::from));
         let score = score.clone().unwrap_or_default();
@@ -144,7 +157,7 @@ impl Restorer {
 
     /// The lists that an entry goes back to, and the payload that goes there. An entry that nobody can place stays where it
     /// is; a missing one has no lists.
-    async fn target(&self, entry: &[u8]) -> Result<Option<(Vec<String>, Vec<u8>)>, Error> {
+    async fn target(&self, entry: &[u8]) -> Result<Option<Target>, Error> {
         if entry.is_empty() {
             return Ok(Some((Vec::new(), Vec::new())));
         }
