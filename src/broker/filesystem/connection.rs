@@ -22,6 +22,7 @@ use crate::{
             publisher::Publisher,
             unacked::UnackedFolder,
         },
+        lifeline::Lifeline,
     },
     protocol::{Message, Queue, Route},
 };
@@ -40,7 +41,7 @@ pub(super) struct FilesystemConnection {
     out: Mutex<Option<mpsc::Sender<Vec<Delivery>>>>,
     /// How many messages were given back, once the courier has ended.
     courier: OnceCell<watch::Receiver<Option<usize>>>,
-    ended: watch::Sender<Option<BrokerError>>,
+    lifeline: Lifeline,
     /// Queues that routes have had declared.
     declared: Mutex<HashSet<String>>,
     fleeting: Arc<Fleeting>,
@@ -59,7 +60,7 @@ impl FilesystemConnection {
             deliveries: Mutex::new(Some(deliveries)),
             out: Mutex::new(Some(out)),
             courier: OnceCell::new(),
-            ended: watch::Sender::new(None),
+            lifeline: Lifeline::new(),
             declared: Mutex::default(),
             fleeting: Arc::new(Fleeting { publisher: publisher.clone(), queues: Mutex::default() }),
             finished: AtomicBool::new(false),
@@ -69,7 +70,7 @@ impl FilesystemConnection {
     }
 
     fn check(&self) -> Result<(), BrokerError> {
-        self.ended.borrow().clone().map_or(Ok(()), Err)
+        self.lifeline.reason().map_or(Ok(()), Err)
     }
 
     async fn start_courier(&self) -> Result<(), BrokerError> {
@@ -91,7 +92,7 @@ impl FilesystemConnection {
             orders: self.orders.clone(),
             ledger: self.ledger.clone(),
             out,
-            ended: self.ended.clone(),
+            lifeline: self.lifeline.clone(),
         };
         let (resting, rested) = watch::channel(None);
         tokio::spawn(async move {
@@ -119,12 +120,12 @@ impl FilesystemConnection {
         }
         self.orders.add(Consumer { queue: queue.name.as_str().into(), stream: Some(stream.clone()) });
         let (orders, fleeting, name) = (self.orders.clone(), self.fleeting.clone(), queue.name.clone());
-        let mut ended = self.ended.subscribe();
+        let lifeline = self.lifeline.clone();
         tokio::spawn(async move {
             let unwanted = tokio::select! {
                 () = stream.closed() => true,
                 // Its reader is to see the end.
-                _ = ended.wait_for(Option::is_some) => false,
+                _ = lifeline.ended() => false,
             };
             orders.remove(&name).await;
             if unwanted {
@@ -143,17 +144,8 @@ impl FilesystemConnection {
             None => 0,
         };
         self.fleeting.delete_all().await;
-        self.end("connection closed");
+        self.lifeline.end(BrokerError::lost("connection closed"));
         given
-    }
-
-    /// The first reason stays.
-    fn end(&self, why: &str) {
-        self.ended.send_if_modified(|ended| {
-            let first = ended.is_none();
-            ended.get_or_insert_with(|| BrokerError::lost(why));
-            first
-        });
     }
 }
 
@@ -217,17 +209,13 @@ impl Connection for FilesystemConnection {
     }
 
     fn closed(&self) -> BoxFuture<'_, BrokerError> {
-        let mut ended = self.ended.subscribe();
-        Box::pin(async move {
-            let reason = ended.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone());
-            reason.unwrap_or_else(|| BrokerError::lost("connection closed"))
-        })
+        Box::pin(self.lifeline.ended())
     }
 
     fn abandon(&self) -> BoxFuture<'_, ()> {
         // There is no broker that would hand out again what a lost connection held: its courier does, as it ends.
         Box::pin(async move {
-            self.end("connection abandoned");
+            self.lifeline.end(BrokerError::lost("connection abandoned"));
             self.finished.store(true, Ordering::Relaxed);
             self.finish().await;
         })

@@ -6,7 +6,7 @@
 use std::{ffi::OsString, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::{mpsc, watch},
+    sync::mpsc,
     time::{Instant, sleep_until},
 };
 
@@ -20,6 +20,7 @@ use crate::broker::{
         unacked::UnackedFolder,
         watch::Watch,
     },
+    lifeline::Lifeline,
 };
 
 /// Messages taken in one turn, at most.
@@ -34,8 +35,8 @@ pub(super) struct Courier {
     pub ledger: Arc<Ledger>,
     /// The worker holds the other end.
     pub out: mpsc::Sender<Vec<Delivery>>,
-    /// Why the connection has ended.
-    pub ended: watch::Sender<Option<BrokerError>>,
+    /// The connection's.
+    pub lifeline: Lifeline,
 }
 
 /// What it knows between two turns.
@@ -58,9 +59,9 @@ impl Courier {
             look: true,
             look_again: Instant::now() + self.options.polling_interval,
         };
-        while self.ended.borrow().is_none() && !self.orders.is_closing() {
+        while self.lifeline.reason().is_none() && !self.orders.is_closing() {
             if let Err(error) = self.turn(&mut mind).await {
-                self.ended.send_replace(Some(error));
+                self.lifeline.end(error);
             }
         }
         self.finish(mind).await
@@ -132,7 +133,6 @@ impl Courier {
     async fn wait(&self, mind: &mut Mind, crowded: bool) {
         let full = self.out.capacity() == 0;
         let soon = Instant::now() + CROWDED;
-        let mut ended = self.ended.subscribe();
         tokio::select! {
             () = self.ledger.woken.notified() => {}
             () = self.orders.changed.notified() => mind.look = true,
@@ -146,7 +146,7 @@ impl Courier {
             }
             room = self.out.reserve(), if full => drop(room),
             () = sleep_until(soon), if crowded => {}
-            _ = ended.wait_for(Option::is_some) => {}
+            _ = self.lifeline.ended() => {}
         }
     }
 
