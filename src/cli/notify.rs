@@ -2,9 +2,10 @@
 //!
 //! Celery says nothing there; a unit that does not ask for it sees no difference.
 
-use std::time::Duration;
+use std::{thread, time::Duration};
 
 use sd_notify::NotifyState;
+use tokio::sync::oneshot;
 
 use crate::app::Door;
 
@@ -14,32 +15,39 @@ const SLOWEST: Duration = Duration::from_secs(3600);
 /// Says that the worker is ready once it consumes; then, if the manager watches, that it is alive, as long as it is.
 pub(super) async fn accompany(door: Door) {
     door.ready().await;
-    tell(&[NotifyState::Ready]);
+    let _ = tell(vec![NotifyState::Ready]).await;
     let Some(within) = sd_notify::watchdog_enabled() else { return };
     // Twice as often as asked for, as the protocol's manual advises.
     let pause = (within / 2).clamp(Duration::from_millis(1), SLOWEST);
     while door.answers().await {
-        tell(&[NotifyState::Watchdog]);
+        let _ = tell(vec![NotifyState::Watchdog]).await;
         tokio::time::sleep(pause).await;
     }
 }
 
 /// The worker is on its way out.
 pub(super) fn stopping() {
-    tell(&[NotifyState::Stopping]);
+    drop(tell(vec![NotifyState::Stopping]));
 }
 
 /// The worker starts again in this process.
 pub(super) fn reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
-        Err(_) => tell(&[NotifyState::Reloading]),
-    }
+    let now = NotifyState::monotonic_usec_now().ok();
+    drop(tell([NotifyState::Reloading].into_iter().chain(now).collect()));
 }
 
-/// A manager that does not listen is no reason to stop working.
-fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
+/// A manager that does not listen is no reason to stop working: it is told by a thread of its own, which may have to wait
+/// until it reads. The answer comes when that has ended.
+fn tell(states: Vec<NotifyState<'static>>) -> oneshot::Receiver<()> {
+    let (told, answer) = oneshot::channel();
+    let telling = thread::Builder::new().name("celery-rs-notify".into()).spawn(move || {
+        if let Err(error) = sd_notify::notify(&states) {
+            tracing::debug!(target: "celery.worker", "the service manager cannot be told: {error}");
+        }
+        let _ = told.send(());
+    });
+    if let Err(error) = telling {
         tracing::debug!(target: "celery.worker", "the service manager cannot be told: {error}");
     }
+    answer
 }
