@@ -103,12 +103,14 @@ class Ledger:
             names.name(id)
         # The order matters: it gives the names.
         events = [event_fields(names, event) for event in run.events()]
-        records = [names.data(record) for record in run.records() if not of_a_fence(record)]
+        raw = [record for record in run.records() if not of_a_fence(record)]
+        records = [names.data(record) for record in raw if record["where"] != "child"]
+        child = [names.data(record) for record in by_process(raw) if record["where"] == "child"]
         lines = [names.data(line) for line in log_lines(run.log()) if not FENCE.search(line[2])]
         return cls({
             "events": by_task([event for event in events if event["type"] in OF_MAIN]),
             "events.custom": [event for event in events if event["type"] not in OF_MAIN],
-            "child": [record for record in records if record["where"] == "child"],
+            "child": child,
             **main_fields(records),
             **log_fields(lines),
             "documents": documents(run, names),
@@ -191,6 +193,14 @@ def by_task(events: list[dict]) -> dict[str, list[dict]]:
         kind = {"task-received": "received", "task-started": "started"}.get(event["type"], "to the end")
         found.setdefault(f"{event['uuid']} {kind}", []).append(event)
     return dict(sorted(found.items()))
+
+
+def by_process(records: list[dict]) -> list[dict]:
+    """A child may still be leaving when its successor has come."""
+    lives: dict[int, list[dict]] = {}
+    for record in records:
+        lives.setdefault(record["pid"], []).append(record)
+    return [record for life in lives.values() for record in life]
 
 
 def of_a_fence(record: dict) -> bool:

@@ -6,12 +6,18 @@ import base64
 import collections
 import contextlib
 import json
+import os
+import re
 import uuid
 
 from celery import chain, chord, group
 from ledger import FENCE_ID, Ledger
 from workers import PATIENCE, eventually
 
+#: How long what comes in its own time may take.
+SLOW = 15
+#: A line about a task of whose end no event tells.
+UNTOLD = re.compile(r"Task .+\[([0-9a-f-]{36})\] (?:ignored|reject )")
 #: What tells of an end.
 ENDS = {"task-succeeded", "task-failed", "task-retried", "task-rejected", "task-revoked"}
 
@@ -143,6 +149,15 @@ class Run:
         )
         return replies[0][self.side.node]
 
+    def revoke(self, id, **options) -> None:
+        """Tells the worker, and waits until it has heard."""
+        assert self.app.control.revoke(id, destination=[self.side.node], reply=True, timeout=PATIENCE, **options)
+
+    def revoke_by_stamps(self, stamps: dict, **options) -> None:
+        """The same for all tasks that bear one of these."""
+        revoke = self.app.control.revoke_by_stamped_headers
+        assert revoke(stamps, destination=[self.side.node], reply=True, timeout=PATIENCE, **options)
+
     # -- what there is to see
 
     def all_events(self) -> list[dict]:
@@ -182,7 +197,8 @@ class Run:
             lambda: self.side.ran(fence) or self.side.worker.ended(),
             f"{self.side.kind} does not run the fence: {self.log()[-3000:]}",
         )
-        # What main's receivers write comes in its own time; of the fence they hear last.
+        # What main logs, and what its receivers write, comes in its own time; of the fence last.
+        eventually(lambda: f"Task fence[{fence}] received" in self.log() or self.side.worker.ended())
         if self.side.receivers:
             eventually(
                 lambda: self.main_heard(fence) or self.side.worker.ended(),
@@ -190,16 +206,22 @@ class Run:
             )
             if self.side.worker.ended():
                 return False
-        # The death of a child is noticed in its own time. Of a task that is ignored nothing is told.
+        # So do the end of a child, and what is told of a task that ended with it.
         with contextlib.suppress(AssertionError):
-            eventually(self.all_ended, patience=1)
+            eventually(self.all_ended, patience=SLOW)
+        eventually(self.nobody_is_leaving, patience=SLOW)
         return len(self.events()) == before and self.empty()
 
     def all_ended(self) -> bool:
-        """Whether the end of every task that has begun is told."""
+        """Whether the end of every task that has begun is told, or will not be."""
         begun = collections.Counter(event["uuid"] for event in self.events() if event["type"] == "task-started")
         ended = collections.Counter(event["uuid"] for event in self.events() if event["type"] in ENDS)
-        return not begun - ended
+        return not begun - (ended | collections.Counter(UNTOLD.findall(self.log())))
+
+    def nobody_is_leaving(self) -> bool:
+        """Whether each child that has said goodbye is gone."""
+        leaving = {record["pid"] for record in self.records() if record["what"] == "worker_process_shutdown"}
+        return not any(os.path.exists(f"/proc/{pid}") for pid in leaving)
 
     def main_heard(self, fence: str) -> bool:
         received = (record for record in self.records() if record["what"] == "task_received")

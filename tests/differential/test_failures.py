@@ -77,7 +77,13 @@ def test_lost_child(base, name, how):
 def test_exit_by_exception(base, name, how):
     """Since 5.7 the child tells of its exit before it ends."""
     why = {"main": "the end of the process and what it is to the task are told in either order"}
-    found = base.compare(lambda run: run.many((name, how), ("add", 1, 1)), may_differ=why if how == "sys.exit" else {})
+
+    def scenario(run):
+        run.many((name, how), ("add", 1, 1))
+        if how == "sys.exit":
+            run.wait_log("exited with 'exitcode 3'")
+
+    found = base.compare(scenario, may_differ=why if how == "sys.exit" else {})
     assert found.did().count("dies") == (2 if name == "die_once" else 1)
 
 

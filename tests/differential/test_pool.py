@@ -28,12 +28,12 @@ def test_children_that_grow_are_replaced(pair_with):
 
 @pytest.fixture
 def limited(pair_with):
-    return pair_with("--time-limit", "1.5", "--soft-time-limit", "0.4")
+    return pair_with("--time-limit", "5", "--soft-time-limit", "1.5")
 
 
 def test_limits_of_the_worker_are_for_tasks_without_their_own(limited):
     """The message's come first, then the task's, then the worker's."""
-    softly = [("sleep", 5), ("limited_softly", 5, True)]
+    softly = [("sleep", 60), ("limited_softly", 60, True)]
     found = limited.compare(lambda run: run.many(*softly))
     assert found.states() == ["FAILURE", "SUCCESS"]
 
@@ -42,12 +42,12 @@ def test_limits_of_the_worker_are_for_tasks_without_their_own(limited):
 def test_hard_limits_before_those_of_the_worker(pair_with, name, limits):
     """What else comes of a hard limit is compared in `test_limits.py`."""
     pair = pair_with("--time-limit", "30", "--soft-time-limit", "20")
-    for ledger in pair.both(lambda side: side.play(lambda run: run.send(name, 25, **limits))):
+    for ledger in pair.both(lambda side: side.play(lambda run: run.send(name, 60, **limits))):
         assert ledger.states() == ["FAILURE"]
         assert "TimeLimitExceeded" in str(ledger.result())
 
 
 def test_a_message_with_one_limit_has_none_of_the_worker(limited):
     """Longer than the worker's hard limit."""
-    found = limited.compare(lambda run: run.send("sleep", 2.5, soft_time_limit=30))
+    found = limited.compare(lambda run: run.send("sleep", 6, soft_time_limit=30))
     assert found.states() == ["SUCCESS"]

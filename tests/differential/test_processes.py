@@ -16,7 +16,19 @@ def lives(side) -> list[list[str]]:
             fields = {key: value for key, value in record.get("fields", {}).items() if key in ("exitcode", "state", "signal")}
             words = [record["what"], record.get("sender", ""), record.get("task", ""), record.get("text", "")]
             by_pid.setdefault(record["pid"], []).append(" ".join([*filter(None, words), str(fields or "")]).strip())
-    return [life for life in by_pid.values() if any(words.startswith(("mark", "dies")) for words in life)]
+    return [without_fences(life) for life in by_pid.values() if any(words.startswith(("mark", "dies")) for words in life)]
+
+
+def without_fences(life: list[str]) -> list[str]:
+    """There are as many as it takes."""
+    found, inside = [], False
+    for words in life:
+        inside = inside or words.startswith("task_prerun fence")
+        if not inside:
+            found.append(words)
+        elif words.startswith("on_process_cleanup"):
+            inside = False
+    return found
 
 
 def compare(pair, tasks: list[tuple]) -> list[list[str]]:

@@ -71,7 +71,7 @@ def test_retry_without_limit(base):
 
 
 @pytest.mark.parametrize("options", [
-    {"eta": 0.3}, {"countdown": 0, "expires": 300}, {"countdown": 0.3, "expires": 0.1}, {"countdown": 0, "max_retries": 0},
+    {"eta": 0.3}, {"countdown": 0, "expires": 300}, {"countdown": 5, "expires": 4}, {"countdown": 0, "max_retries": 0},
     {"countdown": 0, "headers": {"own": "header"}}, {"countdown": 0, "time_limit": 30, "soft_time_limit": 20},
     {"countdown": 0, "ignore_result": True}, {"countdown": 0, "serializer": "msgpack", "compression": "zlib"},
     {"countdown": 0, "task_id": "other"},

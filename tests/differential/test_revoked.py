@@ -3,7 +3,7 @@
 import uuid
 
 import pytest
-
+from workers import PATIENCE
 
 STORED_TWICE = "the command and the discarded task both store REVOKED, with and without children, in either order"
 
@@ -21,7 +21,7 @@ def test_revoke_of_what_waits(base):
         _, gate = gated(run)
         waiting = run.send("mark", "never")
         run.wait_log("Task mark")
-        run.app.control.revoke(waiting, destination=[run.side.node], reply=True)
+        run.revoke(waiting)
         gate.touch()
 
     found = base.compare(scenario, may_differ={"documents": STORED_TWICE})
@@ -31,7 +31,7 @@ def test_revoke_of_what_waits(base):
 def test_revoke_before_it_comes(base):
     def scenario(run):
         id = str(uuid.uuid4())
-        run.app.control.revoke(id, destination=[run.side.node], reply=True)
+        run.revoke(id)
         run.send("mark", "never", task_id=id)
 
     found = base.compare(scenario)
@@ -42,7 +42,7 @@ def test_revoke_before_it_comes(base):
 def test_terminate(base, signal):
     def scenario(run):
         id, _ = gated(run)
-        run.app.control.revoke(id, terminate=True, signal=signal, destination=[run.side.node], reply=True)
+        run.revoke(id, terminate=True, signal=signal)
         run.wait_event("task-revoked", id)
 
     found = base.compare(scenario)
@@ -54,7 +54,7 @@ def test_terminate_with_links(base):
         gate = run.side.directory / str(uuid.uuid4())
         id = run.send("wait_for", str(gate), link_error=run.sig("errback_old"))
         run.wait_record("waits")
-        run.app.control.revoke(id, terminate=True, destination=[run.side.node], reply=True)
+        run.revoke(id, terminate=True)
         run.wait_event("task-revoked", id)
 
     base.compare(scenario)
@@ -65,7 +65,7 @@ def test_revoke_of_what_runs(base):
 
     def scenario(run):
         id, gate = gated(run)
-        run.app.control.revoke(id, destination=[run.side.node], reply=True)
+        run.revoke(id)
         gate.touch()
 
     base.compare(scenario)
@@ -73,9 +73,9 @@ def test_revoke_of_what_runs(base):
 
 def test_revoke_of_an_eta_task(base):
     def scenario(run):
-        id = run.send("mark", "never", countdown=0.8)
+        id = run.send("mark", "never", countdown=5)
         run.wait_log("Task mark")
-        run.app.control.revoke(id, destination=[run.side.node], reply=True)
+        run.revoke(id)
 
     base.compare(scenario)
 
@@ -85,9 +85,7 @@ def test_revoke_by_stamp(base, value):
     def scenario(run):
         stamp = str(uuid.uuid4())
         headers = {"stamped_headers": ["mine"], "stamps": {"mine": stamp}}
-        run.app.control.revoke_by_stamped_headers(
-            {"mine": stamp if value == "a" else [stamp, "other"]}, destination=[run.side.node], reply=True
-        )
+        run.revoke_by_stamps({"mine": stamp if value == "a" else [stamp, "other"]})
         run.send("mark", "never", mine=stamp, **headers)
 
     base.compare(scenario)
@@ -99,7 +97,7 @@ def test_terminate_by_stamp(base):
         gate = run.side.directory / str(uuid.uuid4())
         id = run.send("wait_for", str(gate), stamped_headers=["mine"], stamps={"mine": stamp}, mine=stamp)
         run.wait_record("waits")
-        run.app.control.revoke_by_stamped_headers({"mine": stamp}, terminate=True, destination=[run.side.node], reply=True)
+        run.revoke_by_stamps({"mine": stamp}, terminate=True)
         run.wait_event("task-revoked", id)
 
     base.compare(scenario)
@@ -111,7 +109,7 @@ def test_revoke_in_a_chain_and_in_a_chord(base):
         in_chain = run.sig("mark", "never").set(task_id=str(uuid.uuid4()))
         part = run.sig("add", 1, 1).set(task_id=str(uuid.uuid4()))
         for signature in in_chain, part:
-            run.app.control.revoke(signature.options["task_id"], destination=[run.side.node], reply=True)
+            run.revoke(signature.options["task_id"])
         run.know(run.chain(in_chain, run.sig("add", 1)).apply_async())
         run.know(run.chord([part, run.sig("add", 2, 2)], run.sig("total")).apply_async())
         gate.touch()
@@ -128,7 +126,7 @@ def test_stamp_and_time(base, when, options):
         stamp = str(uuid.uuid4())
 
         def revoke():
-            run.app.control.revoke_by_stamped_headers({"mine": [stamp]}, destination=[run.side.node], reply=True)
+            run.revoke_by_stamps({"mine": [stamp]})
 
         if when == "before":
             revoke()
@@ -147,7 +145,7 @@ def test_revoke_of_a_rate_limited_task(base):
         with run.held():
             ids = [run.send("rated", n) for n in range(3)]
             run.wait_log("Task rated", 3)
-            run.app.control.revoke(ids[2], destination=[run.side.node], reply=True)
+            run.revoke(ids[2])
 
     found = base.compare(scenario, may_differ={"documents": STORED_TWICE})
     assert found.types().count("revoked") == 1
@@ -161,7 +159,7 @@ def test_revoke_of_a_group(base):
             result = run.group(*[run.sig("mark", str(n)) for n in range(3)]).apply_async()
             run.know(result)
             run.wait_log("Task mark", 3)
-            result.revoke(wait=True, timeout=10)
+            result.revoke(wait=True, timeout=PATIENCE)
 
     found = base.compare(scenario, may_differ={"documents": STORED_TWICE, "log.main": "the ids are a set in Celery's log"})
     assert "mark" not in found.did() and found.types().count("revoked") == 3
@@ -174,16 +172,16 @@ def test_revoke_of_what_has_a_state(base, state):
     def scenario(run):
         id = run.new_id()
         run.app.backend.store_result(id, ValueError("no") if state in ("FAILURE", "RETRY", "REVOKED") else {"by": "hand"}, state)
-        run.app.control.revoke(id, destination=[run.side.node], reply=True)
+        run.revoke(id)
 
     base.compare(scenario)
 
 
 def test_revoke_between_retries(base):
     def scenario(run):
-        id = run.send("retry_options", {"countdown": 0.8})
+        id = run.send("retry_options", {"countdown": 5})
         run.wait_event("task-retried", id)
-        run.app.control.revoke(id, destination=[run.side.node], reply=True)
+        run.revoke(id)
 
     found = base.compare(scenario)
     assert found.states() == ["REVOKED"]
@@ -193,7 +191,7 @@ def test_revoke_of_what_has_ended(base):
     def scenario(run):
         id = run.send("add", 1, 1)
         run.wait_event("task-succeeded", id)
-        run.app.control.revoke(id, terminate=True, destination=[run.side.node], reply=True)
+        run.revoke(id, terminate=True)
 
     assert base.compare(scenario).states() == ["SUCCESS"]
 
@@ -202,9 +200,9 @@ def test_terminate_of_what_waits_for_its_time(base):
     """It is revoked when it is due."""
 
     def scenario(run):
-        id = run.send("mark", "never", countdown=0.8)
+        id = run.send("mark", "never", countdown=5)
         run.wait_log("Task mark")
-        run.app.control.revoke(id, terminate=True, destination=[run.side.node], reply=True)
+        run.revoke(id, terminate=True)
 
     found = base.compare(scenario)
     assert "mark" not in found.did()
@@ -216,7 +214,7 @@ def test_terminate_by_other_signals(base, signal):
 
     def scenario(run):
         id, gate = gated(run)
-        run.app.control.revoke(id, terminate=True, signal=signal, destination=[run.side.node], reply=True)
+        run.revoke(id, terminate=True, signal=signal)
         run.wait_event("task-revoked", id)
         gate.touch()
 
@@ -231,7 +229,7 @@ def test_revokes_grow_old(pair_with):
     def scenario(run):
         ids = [str(uuid.uuid4()) for _ in range(4)]
         for id in ids:
-            run.app.control.revoke(id, destination=[run.side.node], reply=True)
+            run.revoke(id)
         run.side.backend_db.flushdb()
         for id in ids:
             run.send("mark", str(ids.index(id)), task_id=id)

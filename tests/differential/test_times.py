@@ -35,7 +35,7 @@ def test_empty_eta(base):
 
 
 def test_countdown(base):
-    found = base.compare(lambda run: [run.send("mark", "second", countdown=0.5), run.send("mark", "first", countdown=0.2)])
+    found = base.compare(lambda run: [run.send("mark", "second", countdown=6), run.send("mark", "first", countdown=3)])
     assert [record["text"] for record in found["child"] if record["what"] == "mark"] == ["first", "second"]
 
 
@@ -52,7 +52,7 @@ def test_expires(base, expires):
 
 
 def test_expires_while_it_waits(base):
-    found = base.compare(lambda run: run.send("mark", "x", countdown=0.5, expires=0.2))
+    found = base.compare(lambda run: run.send("mark", "x", countdown=5, expires=4))
     assert found.states() == ["REVOKED"]
 
 

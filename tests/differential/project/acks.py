@@ -45,7 +45,7 @@ def ends(self, how):
             return "again"
         raise self.retry(countdown=0)
     if how == "too long":
-        time.sleep(30)
+        time.sleep(60)
     end(how)
     return how
 

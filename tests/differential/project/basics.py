@@ -12,14 +12,16 @@ from project.celery import app
 from project.record import record
 
 logger = get_task_logger(__name__)
+#: Whatever limits the worker has for other tasks.
+UNLIMITED = {"time_limit": 600, "soft_time_limit": 500}
 
 
-@app.task(name="fence")
+@app.task(name="fence", **UNLIMITED)
 def fence():
     """What came before it has ended: the worker runs one task at a time."""
 
 
-@app.task(name="gate")
+@app.task(name="gate", **UNLIMITED)
 def gate(path):
     """Keeps the child busy until there is such a file."""
     deadline = time.monotonic() + 60

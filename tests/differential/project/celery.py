@@ -17,6 +17,8 @@ app.conf.update(
     accept_content=["json", "msgpack", "yaml", "pickle"],
     result_accept_content=["json", "msgpack", "yaml", "pickle"],
     broker_connection_retry_on_startup=True,
+    # A busy machine may take longer than the usual four seconds for a fork.
+    worker_proc_alive_timeout=120,
     **json.loads(os.environ.get("DIFF_CONF") or "{}"),
 )
 modules = ["acks", "basics", "classes", "failures", "flow", "limits", "requests"]

@@ -36,12 +36,12 @@ def sleep_hooked(seconds):
     return idle(seconds)
 
 
-@app.task(name="limited", time_limit=0.4)
+@app.task(name="limited", time_limit=1.5)
 def limited(seconds):
     return idle(seconds)
 
 
-@app.task(name="limited_softly", soft_time_limit=0.3)
+@app.task(name="limited_softly", soft_time_limit=1)
 def limited_softly(seconds, catch=False):
     try:
         return idle(seconds)
