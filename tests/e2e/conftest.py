@@ -28,6 +28,8 @@ from ways import (  # noqa: E402
 )
 from workers import PATIENCE, Worker, eventually  # noqa: E402, F401
 
+#: How often a worker is started that is to hear of its neighbours.
+MOST_STARTS = 6
 QUIET = ("--without-gossip", "--without-mingle", "--without-heartbeat")
 
 
@@ -86,6 +88,17 @@ class Site:
                 eventually(lambda: self.proj.app.control.ping(destination=[name], timeout=2), f"no answer from {name}")
         return worker
 
+    def mingled(self, *args: str, nodes: int, name: str, **options) -> Worker:
+        """A worker that has heard of its neighbours: they have one second to answer, which a busy machine may not have."""
+        for _ in range(MOST_STARTS):
+            worker = self.worker(*args, name=name, **options)
+            if f"mingle: sync with {nodes} nodes" in worker.text():
+                return worker
+            self.workers.remove(worker)
+            worker.destroy()
+            worker.log.unlink()
+        raise AssertionError(f"not {nodes} neighbours answered {name} within a second, {MOST_STARTS} times")
+
     def destroy(self) -> None:
         for worker in self.workers:
             worker.destroy()
@@ -114,7 +127,7 @@ class Fleet(Site):
 
     def pongs(self) -> list[str]:
         """Who answers."""
-        return [name for reply in self.proj.app.control.ping(timeout=5, limit=len(self.queues)) for name in reply]
+        return [name for reply in self.proj.app.control.ping(timeout=PATIENCE, limit=len(self.queues)) for name in reply]
 
 
 def given_to_a_stopped_child(site: Site, worker: Worker, log: pathlib.Path):

@@ -43,10 +43,12 @@ def held_by_a_killed_worker(fleet):
         begun += [task.apply_async((str(log), str(gate)), queue=queue) for task in (proj.hold_here, proj.native_hold)]
     eventually(lambda: set(log.read_text().split()) == {result.id for result in begun}, victim.text())
     for result in waiting:
-        eventually(lambda: victim.text().count(f"[{result.id}] received") == 2, f"{result.id} is not tried again")
+        eventually(lambda: victim.text().count(f"[{result.id}] received") >= 2, f"{result.id} is not tried again")
     victim.kill()
     gate.touch()
-    return {kind: begun[2 * n : 2 * n + 2] + waiting[2 * n : 2 * n + 2] for n, kind in enumerate(fleet.queues)}
+    # Who was slow may have run them a second time.
+    shares = {kind: slice(2 * n, 2 * n + 2) for n, kind in enumerate(fleet.queues)}
+    return {kind: begun[share] + [result for result in waiting[share] if not result.ready()] for kind, share in shares.items()}
 
 
 def test_tasks_of_both_languages(fleet):

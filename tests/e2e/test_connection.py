@@ -228,12 +228,12 @@ def test_heartbeats_go_on_while_the_last_task_ends(rabbit_site, tmp_path, kind):
     """
     site, log, gate = rabbit_site, tmp_path / "runs", tmp_path / "gate"
     log.touch()
-    worker = site.worker("-c", "1", "broker.heartbeat=1", kind=kind, env={"PROJ_ACKS_LATE": "1"})
+    worker = site.worker("-c", "1", "broker.heartbeat=3", kind=kind, env={"PROJ_ACKS_LATE": "1"})
     result = site.proj.native_hold.delay(str(log), str(gate))
     eventually(lambda: runs(log), "it did not begin")
     worker.process.send_signal(signal.SIGTERM)
     eventually(lambda: "Warm shutdown" in worker.text(), "it did not hear")
-    silence = time.monotonic() + 4
+    silence = time.monotonic() + 10
     eventually(lambda: worker.ended() or time.monotonic() > silence)
     gate.touch()
     assert worker.process.wait(PATIENCE) == 0
@@ -323,14 +323,15 @@ def test_a_silent_subscription_is_noticed(redis_server, tmp_path):
     """Only the connection for broadcasts is dead, and nobody has said so: the worker can be reached again soon."""
     with Proxy(redis_server.port) as proxy:
         site = Site(redis_server.url(0), redis_server.url(1), tmp_path)
-        conf = {"broker_transport_options": {"health_check_interval": 0.5}}
+        conf = {"broker_transport_options": {"health_check_interval": 4}}
         env = {"PROJ_BROKER": f"redis://127.0.0.1:{proxy.port}/0", "PROJ_CONF": json.dumps(conf)}
         try:
             worker = site.worker("-c", "1", "--without-mingle", "--without-gossip", env=env)
             ping = lambda: site.proj.app.control.ping(timeout=2, limit=1)  # noqa: E731
             assert eventually(ping) == [{"ours0@test": {"ok": "pong"}}]
-            assert proxy.silence(b"PSUBSCRIBE") == 1
-            eventually(lambda: worker.text().count("Connected to") == 2, "it did not notice")
+            before = worker.text().count("Connected to")
+            assert proxy.silence(b"PSUBSCRIBE") >= 1
+            eventually(lambda: worker.text().count("Connected to") > before, "it did not notice")
             assert "did not answer a PING" in worker.text()
             assert eventually(ping) == [{"ours0@test": {"ok": "pong"}}]
         finally:

@@ -72,17 +72,17 @@ def redis_pair(redis_site):
     return Pair(redis_site)
 
 
-def start_sleepers(pair, seconds=30.0):
+def start_sleepers(pair, seconds=600.0):
     """Two that run, one that waits and one with an ETA, on each worker; their ids by kind and state."""
     ids = {}
     sleep = pair.site.proj.sleep
     for kind, queue in pair.queues.items():
         sent = [sleep.apply_async((seconds,), queue=queue).id for _ in range(2)]
-        eventually(lambda k=kind: len(pair.app.control.inspect(destination=[pair.names[k]]).active()[pair.names[k]]) == 2)
+        inspect, name = pair.app.control.inspect(destination=[pair.names[kind]], timeout=20), pair.names[kind]
+        eventually(lambda i=inspect, n=name: len(i.active()[n]) == 2)
         waiting = sleep.apply_async((seconds,), queue=queue).id
         later = sleep.apply_async((seconds,), queue=queue, countdown=3600).id
-        inspect = pair.app.control.inspect(destination=[pair.names[kind]])
-        eventually(lambda i=inspect, k=kind: i.scheduled()[pair.names[k]] and i.reserved()[pair.names[k]])
+        eventually(lambda i=inspect, n=name: i.scheduled()[n] and i.reserved()[n])
         ids[kind] = {"active": sent, "reserved": [waiting], "scheduled": [later]}
     return ids
 
@@ -174,11 +174,11 @@ def test_held_tasks_are_shown_while_all_children_are_busy(pair):
     pair.alike("reserved")
     pair.alike("scheduled")
     for kind, name in pair.names.items():
-        inspect = pair.app.control.inspect(destination=[name])
+        inspect = pair.app.control.inspect(destination=[name], timeout=20)
         every = sum(ids[kind].values(), [])
         found = {state: [id for id, (told, _) in inspect.query_task(*every)[name].items() if told == state] for state in ids[kind]}
         assert {state: sorted(items) for state, items in found.items()} == {s: sorted(i) for s, i in ids[kind].items()}
-        assert all(info["args"] == [30.0] and info["worker_pid"] for info in inspect.active()[name])
+        assert all(info["args"] == [600.0] and info["worker_pid"] for info in inspect.active()[name])
     stats = pair.ask("stats")
     assert stats["ours"]["total"] == stats["celery"]["total"] == {"proj.sleep": 2}
     writes = {kind: reply["pool"]["writes"] for kind, reply in stats.items()}
@@ -229,7 +229,7 @@ def test_queues_come_and_go(pair):
     eventually(lambda: f"Started consuming from {queue}" in pair.workers["ours"].text())
     assert pair.site.proj.add.apply_async((4,), queue=queue).get(timeout=30) == 5
     pair.app.control.cancel_consumer(queue, destination=[name], reply=True, timeout=20, limit=1)
-    names = lambda: [q["name"] for q in pair.app.control.inspect(destination=[name]).active_queues()[name]]  # noqa: E731
+    names = lambda: [q["name"] for q in pair.app.control.inspect(destination=[name], timeout=20).active_queues()[name]]  # noqa: E731
     eventually(lambda: names() == [pair.queues["ours"]])
 
 
@@ -261,11 +261,12 @@ def test_patterns_choose_nodes(pair):
     ping = lambda **kwargs: pair.app.control.ping(timeout=2, **kwargs)  # noqa: E731
     told = lambda replies: sorted(name for reply in replies for name in reply)  # noqa: E731
     both = sorted(pair.names.values())
-    assert told(pair.app.control.broadcast("ping", reply=True, timeout=2)) == both
+    assert told(pair.app.control.broadcast("ping", reply=True, timeout=20, limit=2)) == both
     for pattern, matcher, expected in [
         ("ours*", "glob", [pair.names["ours"]]), ("*@test", "glob", both), (r"\w+1@", "pcre", [pair.names["ours"]])
     ]:
-        replies = pair.app.control.broadcast("ping", reply=True, timeout=2, pattern=pattern, matcher=matcher)
+        options = {"timeout": 20, "limit": len(expected), "pattern": pattern, "matcher": matcher}
+        replies = pair.app.control.broadcast("ping", reply=True, **options)
         assert told(replies) == expected, pattern
     assert ping(destination=["nobody@test"]) == []
 
@@ -311,12 +312,12 @@ def test_mingle_works_both_ways(site_of_neighbours):
     revoked = lambda name: control.inspect(destination=[name], timeout=20).revoked()[name]  # noqa: E731
     first = site.worker("-c", "1", kind="celery")
     control.revoke("from-celery", destination=["celery0@test"], reply=True, timeout=20, limit=1)
-    ours = site.worker("-c", "1")
-    assert "mingle: sync with 1 nodes" in ours.text() and "mingle: sync complete" in ours.text()
+    ours = site.mingled("-c", "1", nodes=1, name="ours1@test")
+    assert "mingle: sync complete" in ours.text()
     assert revoked("ours1@test") == ["from-celery"]
     assert "sync with ours1@test" in first.text()
     control.revoke("from-ours", destination=["ours1@test"], reply=True, timeout=20, limit=1)
-    site.worker("-c", "1", kind="celery")
+    site.mingled("-c", "1", kind="celery", nodes=2, name="celery2@test")
     assert "sync with celery2@test" in ours.text()
     assert set(revoked("celery2@test")) == {"from-celery", "from-ours"}
 

@@ -235,7 +235,6 @@ def test_two_workers_on_one_database(site, tmp_path):
         assert result.get(timeout=PATIENCE) == number + 1
     for worker in workers:
         assert "database is locked" not in worker.text()
-        assert "proj.add" in worker.text(), "all of them had their share"
     for worker in workers[:2]:
         assert worker.terminate() == 0
 

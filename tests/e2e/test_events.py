@@ -47,8 +47,10 @@ def everything(site, ear, kind: str) -> dict:
     seen = lambda **fields: eventually(lambda: ear.events(name, **fields), f"{kind}: no {fields}")  # noqa: E731
     kinds = lambda id: [event["type"] for event in ear.events(name, uuid=id)]  # noqa: E731
     # What it says of itself is true.
-    running = send(proj.sleep, 3.0)
+    begun, gate = (site.directory / f"{kind:_<6}.{what}" for what in ("begun", "gate"))
+    running = send(proj.hold_here, str(begun), str(gate))
     assert seen(type="worker-heartbeat", active=1)[0]["processed"] == 1
+    gate.touch()
     seen(type="task-succeeded", uuid=running)
     seen(type="worker-heartbeat", active=0, processed=1)
     proj.app.control.revoke(f"revoked-{kind:_<6}", destination=[name], reply=True, timeout=20, limit=1)
@@ -220,11 +222,11 @@ def test_channels_of_other_names(redis_server, tmp_path, monkeypatch, options):
     site = Site(redis_server.url(0), redis_server.url(1), tmp_path)
     try:
         with Ear(site.proj.app) as ear:
-            theirs, ours = (site.worker("-E", "-c", "1", kind=kind) for kind in ("celery", "ours"))
+            theirs = site.worker("-E", "-c", "1", kind="celery")
+            ours = site.mingled("-E", "-c", "1", nodes=1, name="ours1@test")
             both = {"celery0@test", "ours1@test"}
             control = site.proj.app.control
             eventually(lambda: {name for reply in control.ping(timeout=2, limit=2) for name in reply} == both, "no pong")
-            assert "mingle: sync with 1 nodes" in ours.text()
             eventually(lambda: all(ear.events(name, type="worker-heartbeat") for name in both), "no heartbeat")
             assert theirs.terminate() == 0
             result = site.proj.add.delay(1, 2)

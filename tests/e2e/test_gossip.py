@@ -32,8 +32,11 @@ class Party:
         queues = f"{self.site.queue},{self.queue(name)}"
         kind = name.split("@")[0][:-1]
         # `-l INFO` comes before it.
-        worker = self.site.worker("-c", "1", "-l", "DEBUG", "--heartbeat-interval", "1", "-Q", queues, kind=kind, name=name)
-        self.workers[name] = worker
+        args = ("-c", "1", "-l", "DEBUG", "--heartbeat-interval", "1", "-Q", queues)
+        if nodes := sum(other != name and not worker.ended() for other, worker in self.workers.items()):
+            self.workers[name] = self.site.mingled(*args, nodes=nodes, kind=kind, name=name)
+        else:
+            self.workers[name] = self.site.worker(*args, kind=kind, name=name)
 
     def queue(self, name: str) -> str:
         return f"{self.site.queue}-{name.split('@')[0]}"

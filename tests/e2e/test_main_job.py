@@ -26,7 +26,7 @@ def test_native_task_with_each_serializer(site, serializer):
     assert result.get(timeout=PATIENCE) == 5
     assert site.proj.native_add.apply_async((), {"x": 40, "y": 2}, serializer=serializer).get(timeout=PATIENCE) == 42
     assert site.proj.native_add.apply_async((41,), serializer=serializer).get(timeout=PATIENCE) == 42
-    assert "native_add" in worker.text()
+    assert "Task proj.native_add[" in worker.text()
 
 
 def test_failure_arrives_as_the_exception(site):

@@ -25,7 +25,8 @@ def test_nothing_is_taken_that_cannot_start(redis_site, redis_server, tmp_path, 
     worker = site.worker("-c", "2", "--disable-prefetch", kind=kind, env={"PROJ_ACKS_LATE": late})
     eventually(lambda: begun() == 2, "two did not begin")
     inspect = site.proj.app.control.inspect(destination=[f"{kind}0@test"], timeout=20, limit=1)
-    # Whoever answers that has had the time to take more.
+    # What they have begun their parent hears a little later. Whoever answers that has had the time to take more.
+    eventually(lambda: len((inspect.active() or {}).get(f"{kind}0@test", ())) == 2, "two are not active")
     for _ in range(3):
         assert len(eventually(inspect.active)[f"{kind}0@test"]) == 2
         assert inspect.reserved()[f"{kind}0@test"] == []

@@ -116,6 +116,7 @@ def test_sentinels_and_a_failover(site):
         worker = works(ours)
         running = ours.proj.sleep.delay(3)
         eventually(lambda: f"[{running.id}] received" in worker.text(), "it was not received")
+        at_sentinel.sentinel_set("mymaster", "down-after-milliseconds", 500)
         master.process.kill()
         promoted = lambda: at_sentinel.sentinel_get_master_addr_by_name("mymaster")[1] == replica.port  # noqa: E731
         eventually(promoted, "the replica was not promoted")

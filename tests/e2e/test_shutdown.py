@@ -32,6 +32,8 @@ def test_warm_shutdown_takes_back_what_a_child_has_not_begun(redis_site, redis_s
     child, result = given_to_a_stopped_child(redis_site, worker, log)
     worker.process.send_signal(signal.SIGTERM)
     eventually(lambda: "Warm shutdown" in worker.text(), "no word of the warm shutdown")
+    # It says so before it has asked for what is with the child.
+    eventually(worker.idle, "it does not come to rest")
     os.kill(child, signal.SIGCONT)
     assert worker.process.wait(PATIENCE) == 0
     assert log.read_text() == ""

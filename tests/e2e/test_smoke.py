@@ -49,13 +49,13 @@ def test_other_pools(redis_site, pool):
 
 def test_limits_and_lost_children(redis_site):
     """Children are killed, replaced, and recycled."""
-    worker = redis_site.worker("-c", "1", "--time-limit", "1", "--max-tasks-per-child", "2")
+    worker = redis_site.worker("-c", "1", "--time-limit", "5", "--max-tasks-per-child", "2")
     proj = redis_site.proj
     with pytest.raises(Exception, match="TimeLimitExceeded"):
         proj.sleep.delay(60).get(timeout=PATIENCE)
     with pytest.raises(Exception, match="exitcode 7"):
-        proj.die.delay(7).get(timeout=PATIENCE)
-    assert len({proj.pid.delay().get(timeout=PATIENCE) for _ in range(5)}) > 1
+        proj.die.apply_async((7,), time_limit=60).get(timeout=PATIENCE)
+    assert len({proj.pid.apply_async(time_limit=60).get(timeout=PATIENCE) for _ in range(5)}) > 1
     assert worker.terminate() == 0
 
 
@@ -143,12 +143,16 @@ from celery.contrib.testing import tasks
 def celery_config():
     return {'broker_url': 'memory://', 'result_backend': 'cache+memory://'}
 
+@pytest.fixture(scope='session')
+def celery_worker_parameters():
+    return {'ping_task_timeout': 60, 'shutdown_timeout': 60}
+
 def test_double(celery_app, celery_worker):
     @celery_app.task
     def double(x):
         return 2 * x
     celery_worker.reload()
-    assert double.delay(4).get(timeout=10) == 8
+    assert double.delay(4).get(timeout=60) == 8
 """
 
 

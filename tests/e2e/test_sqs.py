@@ -63,8 +63,11 @@ def test_main_job_over_sqs(sqs_site):
     native = [site.proj.native_add.delay(i, i) for i in range(60)]
     for results in (python, native):
         assert [result.get(timeout=PATIENCE) for result in results] == [2 * i for i in range(60)]
-    for worker in (ours, theirs):
-        assert " succeeded in " in worker.text()
+    eventually(
+        lambda: site.proj.add.delay(1, 1).get(timeout=PATIENCE) == 2
+        and all("proj.add[" in worker.text() for worker in (ours, theirs)),
+        "one of them had no share",
+    )
     failed = site.proj.fail.delay("so")
     with pytest.raises(Exception, match="so"):
         failed.get(timeout=PATIENCE)
@@ -86,12 +89,13 @@ def test_what_ours_sends_is_read_by_celery(sqs_site):
 
 
 def test_a_task_three_times_as_long_as_the_visibility_timeout_runs_once(sqs_site, tmp_path):
-    site = sqs_site({"visibility_timeout": 2})
+    # A worker on a busy machine has two seconds to extend what is left of them.
+    site = sqs_site({"visibility_timeout": 5})
     for _ in range(2):
         site.worker("-c", "1")
     log = tmp_path / "ran"
-    result = site.proj.mark.delay(str(log), 6)
-    late = site.proj.mark.apply_async((str(log),), countdown=6)
+    result = site.proj.mark.delay(str(log), 15)
+    late = site.proj.mark.apply_async((str(log),), countdown=15)
     for one in (result, late):
         assert one.get(timeout=PATIENCE) == one.id
     eventually(lambda: messages(site) == 0, "messages stay")
@@ -202,7 +206,7 @@ def test_it_comes_back_with_the_server(sqs_site):
         eventually(lambda: "Trying again in" in worker.text(), "no loss was noticed")
         server.start()
         eventually(lambda: site.sqs.list_queues(QueueNamePrefix=site.queue).get("QueueUrls"), "it did not come back")
-        assert worker.text().count("Connected to sqs://") == 2
+        assert worker.text().count("Connected to sqs://") >= 2
         assert site.proj.add.delay(3, 4).get(timeout=PATIENCE) == 7
         assert worker.terminate() == 0
 

@@ -209,8 +209,14 @@ def the_counters(flower, exported) -> None:
     eventually(lambda: equal(exported, gauges, "hostname"), "the exporter's gauges are different")
 
 
+def refreshed(flower) -> dict:
+    """What it knows of each after it has asked it. Who is asked by name has the time that he needs."""
+    ask = lambda node: json.loads(flower.get("/api/workers", refresh="true", workername=node))[node]  # noqa: E731
+    return {node: ask(node) for node in NODES.values()}
+
+
 def flower_shows(flower, ids) -> None:
-    told = json.loads(flower.get("/api/workers", refresh="true"))
+    told = refreshed(flower)
     theirs, ours = (told[node] for node in NODES.values())
     assert ours.keys() == theirs.keys()
     assert shape(ours["stats"]) == shape(theirs["stats"])
@@ -243,13 +249,12 @@ def flower_controls(flower, workers) -> None:
     for path, query in orders:
         theirs, ours = (flower.post(f"/api/{path}/{node}", **query) for node in NODES.values())
         assert ours == (theirs[0], theirs[1].replace(NODES["celery"], NODES["ours"])), path
-    stats = lambda: json.loads(flower.get("/api/workers", refresh="true"))  # noqa: E731
-    eventually(lambda: {len(stats()[node]["stats"]["pool"]["processes"]) for node in NODES.values()} == {2}, "it did not grow")
+    eventually(lambda: {len(refreshed(flower)[node]["stats"]["pool"]["processes"]) for node in NODES.values()} == {2}, "it did not grow")
     for path, query in [("task/timeout", {"soft": 5, "hard": 9}), ("task/rate-limit", {"ratelimit": "7/m"})]:
         theirs, ours = (flower.post(f"/api/{path}/shop.add", workername=node, **query) for node in NODES.values())
         assert ours == theirs, path
     for node in NODES.values():
-        assert "shop.add [rate_limit=7/m]" in stats()[node]["registered"]
+        assert "shop.add [rate_limit=7/m]" in refreshed(flower)[node]["registered"]
     for kind, worker in workers.items():
         assert flower.post(f"/api/worker/shutdown/{NODES[kind]}")[0] == 200
         assert worker.process.wait(PATIENCE) == 0

@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 
+import psutil
+
 
 def free_port() -> int:
     """A TCP port that nobody listens on just now."""
@@ -29,7 +31,10 @@ def wait_for_port(port: int, process: subprocess.Popen, patience: float = 90.0) 
     deadline = time.monotonic() + patience
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
-            return
+            # Not somebody else who was faster, of whom this one dies.
+            time.sleep(0.05)
+            if process.poll() is None:
+                return
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"no server on port {port}: {process.args}")
         time.sleep(0.05)
@@ -128,7 +133,7 @@ class Sqs(Server):
 
 
 class Sentinel(Server):
-    """A sentinel that watches one Redis server as `mymaster`, and soon gives it up."""
+    """A sentinel that watches one Redis server as `mymaster`, and does not give it up for a mere pause."""
 
     def __init__(self, master: Redis) -> None:
         super().__init__()
@@ -138,7 +143,7 @@ class Sentinel(Server):
         config = self.directory / "sentinel.conf"
         config.write_text(
             f"port {self.port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {self.master.port} 1\n"
-            "sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
+            "sentinel down-after-milliseconds mymaster 30000\nsentinel failover-timeout mymaster 3000\n"
         )
         self.spawn(["redis-server", str(config), "--sentinel"])
 
@@ -245,9 +250,14 @@ class Database(Server):
         yield self.url(name)
 
     def kill(self) -> None:
-        """As a power cut does."""
-        os.killpg(self.process.pid, signal.SIGKILL)
+        """As a power cut does. PostgreSQL's processes are no group, and keep its memory for as long as one is left."""
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.process.kill()
+        for one in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                one.kill()
         self.process.wait()
+        psutil.wait_procs(family, timeout=10)
 
 
 class PostgreSQL(Database):

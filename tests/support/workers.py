@@ -57,6 +57,14 @@ class Worker:
     def ended(self) -> bool:
         return self.process.poll() is not None
 
+    def idle(self) -> bool:
+        """No thread of its main process has anything left to do: one that waits for a processor runs, to the kernel."""
+        states = set()
+        for stat in pathlib.Path(f"/proc/{self.process.pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):
+                states.add(stat.read_text().rpartition(")")[2].split()[0])
+        return states == {"S"}
+
     def kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):
             self.process.kill()

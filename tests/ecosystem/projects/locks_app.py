@@ -48,12 +48,12 @@ def single(how, gate=None):
     return act(how, gate)
 
 
-@app.task(base=QueueOnce, once={"keys": ["how"]}, time_limit=1)
+@app.task(base=QueueOnce, once={"keys": ["how"]}, time_limit=5)
 def once_limited(how, gate=None):
     return act(how, gate)
 
 
-@app.task(base=Singleton, unique_on=["how"], time_limit=1)
+@app.task(base=Singleton, unique_on=["how"], time_limit=5)
 def single_limited(how, gate=None):
     return act(how, gate)
 
