@@ -99,7 +99,7 @@ async fn a_silent_server_is_noticed() {
 async fn a_silent_subscription_is_noticed() {
     let server = RedisServer::start();
     let proxy = Proxy::to(server.port()).await;
-    let options = RedisOptions { health_check_interval: Some(Duration::from_millis(100)), ..RedisOptions::default() };
+    let options = RedisOptions { health_check_interval: Some(Duration::from_secs(2)), ..RedisOptions::default() };
     let transport = RedisTransport::new(&format!("redis://127.0.0.1:{}/0", proxy.port()), options).expect("a good URL");
     let connection = transport.connect().await.expect("connect");
     let queue = Queue { exchange: Exchange::new("news", ExchangeType::Fanout), ..Queue::direct("listener") };

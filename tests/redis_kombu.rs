@@ -203,6 +203,7 @@ got = []
 with Connection(URL) as c:
     queues = [Queue('colours'), Queue('audit.queue')]
     with Consumer(c, queues, callbacks=[lambda b, m: (got.append([m.delivery_info['routing_key'], b, m.headers['task']]), m.ack())], no_ack=False):
+        while len(got) < 2: c.drain_events(timeout=60)
         try:
             while True: c.drain_events(timeout=1.5)
         except TimeoutError: pass
@@ -334,7 +335,7 @@ got = []
 with Connection(URL) as c:
     with Consumer(c, [Queue('celery')], prefetch_count=20, callbacks=[lambda b, m: (got.append(b), m.ack())]):
         while True:
-            try: c.drain_events(timeout=2)
+            try: c.drain_events(timeout=10)
             except TimeoutError: break
 print(json.dumps(got))"
     );
@@ -362,6 +363,7 @@ print(json.dumps(got))"
     });
     publishing.await.expect("all published");
     let theirs = json::parse(other.await.expect("python").trim().as_bytes()).expect("JSON");
+    until("all are settled", || server.cli(&["EXISTS", "celery", "unacked"]).trim() == "0").await;
     connection.close().await.expect("close");
     drop(connection);
     let ours = ours.await.expect("ours");

@@ -44,15 +44,21 @@ pub struct RabbitMq {
     guard: Option<Child>,
     dir: TempDir,
     port: u16,
+    tls_port: Option<u16>,
     epmd_port: u16,
     dist_port: u16,
 }
 
 impl RabbitMq {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let (port, epmd_port, dist_port) = (free_port(), free_port(), free_port());
+        Self { guard: None, dir, port, tls_port: None, epmd_port, dist_port }
+    }
+
     /// A server with guest/guest and the virtual host `/`.
     pub fn start() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut server = Self { guard: None, dir, port: free_port(), epmd_port: free_port(), dist_port: free_port() };
+        let mut server = Self::new();
         server.write_config();
         server.spawn();
         server
@@ -60,14 +66,14 @@ impl RabbitMq {
 
     /// A server that listens with TLS as well, with a certificate for the name `elsewhere`.
     pub fn secure() -> Self {
-        let dir = tempfile::tempdir().expect("a temporary directory");
-        let mut server = Self { guard: None, dir, port: free_port(), epmd_port: free_port(), dist_port: free_port() };
+        let tls_port = free_port();
+        let mut server = Self::new();
+        server.tls_port = Some(tls_port);
         server.make_certificates();
         server.write_config();
         let path = server.dir.path();
         let config = format!(
-            "listeners.ssl.default = 127.0.0.1:{}\nssl_options.cacertfile = {ca}\nssl_options.certfile = {cert}\nssl_options.keyfile = {key}\n",
-            free_port(),
+            "listeners.ssl.default = 127.0.0.1:{tls_port}\nssl_options.cacertfile = {ca}\nssl_options.certfile = {cert}\nssl_options.keyfile = {key}\n",
             ca = path.join("ca.pem").display(),
             cert = path.join("cert.pem").display(),
             key = path.join("key.pem").display(),
@@ -80,9 +86,7 @@ impl RabbitMq {
 
     /// `amqps://` to a [`secure`](Self::secure) server.
     pub fn secure_url(&self) -> String {
-        let config = fs::read_to_string(self.dir.path().join("rabbitmq.conf")).expect("the configuration");
-        let line = config.lines().find_map(|line| line.strip_prefix("listeners.ssl.default = "));
-        format!("amqps://guest:guest@{}//", line.expect("a secure server"))
+        format!("amqps://guest:guest@127.0.0.1:{}//", self.tls_port.expect("a secure server"))
     }
 
     /// The authority that signed a [`secure`](Self::secure) server's certificate.
@@ -220,7 +224,7 @@ impl RabbitMq {
 
     fn wait_until_ready(&self) {
         let deadline = Instant::now() + PATIENCE;
-        while !answers(self.port) {
+        while !(answers(self.port) && self.tls_port.is_none_or(is_open)) {
             assert!(
                 Instant::now() < deadline,
                 "rabbitmq-server does not answer on port {}; is it installed?",
@@ -243,6 +247,10 @@ fn scripts() -> &'static str {
 }
 
 /// Up: it answers the protocol header with a method frame.
+fn is_open(port: u16) -> bool {
+    TcpStream::connect(("127.0.0.1", port)).is_ok()
+}
+
 fn answers(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));

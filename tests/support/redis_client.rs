@@ -31,5 +31,5 @@ pub async fn until(what: &str, fact: impl Fn() -> bool) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(20), patience).await.unwrap_or_else(|_| panic!("never: {what}"));
+    tokio::time::timeout(Duration::from_secs(90), patience).await.unwrap_or_else(|_| panic!("never: {what}"));
 }

@@ -15,7 +15,7 @@ use futures::{FutureExt, future::LocalBoxFuture};
 use crate::broker::Transport;
 
 /// How long one case may take before it counts as stuck.
-const CASE_LIMIT: Duration = Duration::from_secs(30);
+const CASE_LIMIT: Duration = Duration::from_secs(120);
 
 type Case = (&'static str, for<'a> fn(&'a dyn Transport) -> LocalBoxFuture<'a, ()>);
 

@@ -185,7 +185,7 @@ async fn children_outlive_their_zygote_and_are_replaced() {
 #[tokio::test]
 async fn a_soft_limit_signals_the_child() {
     let mut bench = bench(options(1)).await;
-    let soft = Some(Duration::from_millis(30));
+    let soft = Some(Duration::from_secs(1));
     let mut run = bench.submit_with("ask", TimeLimits { soft, hard: None });
     let _answer = question(&mut run).await;
     assert!(matches!(run.progress.recv().await, Some(Progress::SoftTimeLimit(limit)) if Some(limit) == soft));
