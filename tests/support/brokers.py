@@ -16,8 +16,6 @@ import sys
 import tempfile
 import time
 
-import psutil
-
 
 def free_port() -> int:
     """A TCP port that nobody listens on just now."""
@@ -251,6 +249,9 @@ class Database(Server):
 
     def kill(self) -> None:
         """As a power cut does. PostgreSQL's processes are no group, and keep its memory for as long as one is left."""
+        # Not everybody who starts servers has it.
+        import psutil
+
         family = psutil.Process(self.process.pid).children(recursive=True)
         self.process.kill()
         for one in family:
