@@ -16,10 +16,11 @@ from workers import PATIENCE, eventually
 
 #: How long what comes in its own time may take.
 SLOW = 15
-#: A line about a task of whose end no event tells.
-UNTOLD = re.compile(r"Task .+\[([0-9a-f-]{36})\] (?:ignored|reject )")
-#: What tells of an end.
-ENDS = {"task-succeeded", "task-failed", "task-retried", "task-rejected", "task-revoked"}
+#: What tells of an end, besides `task-rejected`.
+ENDS = {"task-succeeded", "task-failed", "task-retried", "task-revoked"}
+#: Lines about ends of which no event tells, or not always.
+IGNORED = re.compile(r"Task .+\[([0-9a-f-]{36})\] ignored")
+REJECTED = re.compile(r"Task .+\[([0-9a-f-]{36})\] reject ")
 
 
 class Died(AssertionError):
@@ -214,9 +215,10 @@ class Run:
 
     def all_ended(self) -> bool:
         """Whether the end of every task that has begun is told, or will not be."""
-        begun = collections.Counter(event["uuid"] for event in self.events() if event["type"] == "task-started")
-        ended = collections.Counter(event["uuid"] for event in self.events() if event["type"] in ENDS)
-        return not begun - (ended | collections.Counter(UNTOLD.findall(self.log())))
+        told = lambda types: collections.Counter(event["uuid"] for event in self.events() if event["type"] in types)  # noqa: E731
+        logged = lambda line: collections.Counter(line.findall(self.log()))  # noqa: E731
+        rejected = told({"task-rejected"}) | logged(REJECTED)
+        return not told({"task-started"}) - told(ENDS) - logged(IGNORED) - rejected
 
     def nobody_is_leaving(self) -> bool:
         """Whether each child that has said goodbye is gone."""

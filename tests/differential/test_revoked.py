@@ -3,7 +3,6 @@
 import uuid
 
 import pytest
-from workers import PATIENCE
 
 STORED_TWICE = "the command and the discarded task both store REVOKED, with and without children, in either order"
 
@@ -159,7 +158,7 @@ def test_revoke_of_a_group(base):
             result = run.group(*[run.sig("mark", str(n)) for n in range(3)]).apply_async()
             run.know(result)
             run.wait_log("Task mark", 3)
-            result.revoke(wait=True, timeout=PATIENCE)
+            result.revoke(wait=True, timeout=10)
 
     found = base.compare(scenario, may_differ={"documents": STORED_TWICE, "log.main": "the ids are a set in Celery's log"})
     assert "mark" not in found.did() and found.types().count("revoked") == 3
