@@ -194,3 +194,17 @@ def test_a_service_manager_is_told(redis_site, tmp_path):
         assert next_but_alive() == ["STOPPING=1"]
         assert worker.process.wait(PATIENCE) == 0
     assert "NOTIFY_SOCKET" not in os.environ
+
+
+def test_a_service_manager_that_does_not_read_stops_nobody(redis_site, tmp_path):
+    """Its socket is full: whoever tells it anything has to wait."""
+    path = str(tmp_path / "notify")
+    with service_manager(path), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
+        other.setblocking(False)
+        other.connect(path)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                other.send(b"STATUS=full")
+        worker = redis_site.worker("-c", "1", env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "200000"})
+        assert redis_site.proj.add.delay(2, 3).get(timeout=PATIENCE) == 5
+        assert worker.terminate() == 0
