@@ -16,6 +16,8 @@ from workers import PATIENCE, eventually
 
 #: How long what comes in its own time may take.
 SLOW = 15
+#: An end that is not told by then will not be.
+UNTOLD = 5
 #: What tells of an end, besides `task-rejected`.
 ENDS = {"task-succeeded", "task-failed", "task-retried", "task-revoked"}
 #: Lines about ends of which no event tells, or not always.
@@ -68,6 +70,9 @@ class Run:
 
     def apply(self, signature, **options):
         """A signature or a workflow; its result. The worker begins when all of it is sent, whose order is its own then."""
+        if self.ids:
+            # Messages of a workflow that still runs come at any time.
+            self.settle()
         with self.held():
             result = signature.apply_async(**options)
         self.know(result)
@@ -209,7 +214,7 @@ class Run:
                 return False
         # So do the end of a child, and what is told of a task that ended with it.
         with contextlib.suppress(AssertionError):
-            eventually(self.all_ended, patience=SLOW)
+            eventually(self.all_ended, patience=UNTOLD)
         eventually(self.nobody_is_leaving, patience=SLOW)
         return len(self.events()) == before and self.empty()
 
