@@ -65,7 +65,7 @@ def test_main_job_over_sqs(sqs_site):
         assert [result.get(timeout=PATIENCE) for result in results] == [2 * i for i in range(60)]
     eventually(
         lambda: site.proj.add.delay(1, 1).get(timeout=PATIENCE) == 2
-        and all("proj.add[" in worker.text() for worker in (ours, theirs)),
+        and all(" succeeded in " in worker.text() for worker in (ours, theirs)),
         "one of them had no share",
     )
     failed = site.proj.fail.delay("so")

@@ -246,11 +246,11 @@ fn scripts() -> &'static str {
     found.expect("rabbitmq-server is installed")
 }
 
-/// Up: it answers the protocol header with a method frame.
 fn is_open(port: u16) -> bool {
     TcpStream::connect(("127.0.0.1", port)).is_ok()
 }
 
+/// Up: it answers the protocol header with a method frame.
 fn answers(port: u16) -> bool {
     let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) else { return false };
     let _ = stream.set_read_timeout(Some(Duration::from_secs(2)));

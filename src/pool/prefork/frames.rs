@@ -1,7 +1,5 @@
 //! What a child says, and what that does to its jobs.
 
-use std::collections::VecDeque;
-
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 use tracing::error;
@@ -104,10 +102,10 @@ impl Supervisor {
             // A fresh process is the safer one.
             child.retire();
         }
-        let unbegun = if leaves { child.take_unbegun() } else { VecDeque::new() };
         ticket.finish(Finished::Reported(report));
         if leaves {
             // Before what comes after them, like its own next delivery, finds its successor.
+            let unbegun = child.take_unbegun();
             self.wait_again(unbegun.into_iter());
             self.staff(now);
         }
